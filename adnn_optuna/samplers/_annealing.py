@@ -42,18 +42,19 @@ from adnn_optuna.samplers._unit_interval import (
 class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
-    Each trial changes all parameters of the current point at once. Most changes are small, some
-    are large, and all become smaller as the annealing cools. A better point is always accepted. A
-    worse point is accepted sometimes, more rarely as the annealing cools. All parameters are
-    changed on a scale from 0 to 1, which is logarithmic for ``log=True``.
+    Each trial changes all parameters of the current point at once. Most changes are small and some
+    are large. All changes become smaller as the annealing cools. A better point is always
+    accepted. A worse point is sometimes accepted, but less often as the annealing cools. All
+    changes are on a scale from 0 to 1, which is logarithmic for ``log=True``.
 
     With categories or integers, a Gaussian process proposes at least half of the points. With
-    constraints alone, it proposes a little less than half. See the note for details.
+    constraints but without categories and integers, it proposes a little less than half. See the
+    note for details.
 
     Use it for ten to a few hundred expensive evaluations, with or without noise. It helps most if
-    you know a good point (``x0``). Workers may come and go: the study holds the annealing, so it
-    continues exactly where it was stopped or killed. With many thousands of evaluations, use
-    :class:`~optuna.samplers.CmaEsSampler`.
+    you know a good point (``x0``). Workers may start and end at any time: the study contains the
+    annealing's state, so a new worker continues exactly where another one was stopped or killed.
+    With many thousands of evaluations, use :class:`~optuna.samplers.CmaEsSampler`.
 
     Example:
 
@@ -76,51 +77,55 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        The algorithm follows [1] and [2] with eleven changes, which were made for few evaluations.
+        The algorithm follows [1] and [2] with eleven changes for searches with few evaluations.
         ``studies/sampler_quality.py`` measures their effects.
 
-        - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
+        - The schedule ends with the budget: after N = ``n_trials`` trials, the temperature is T_0
+          N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
         - The first 8 trials cover the whole space: each takes a different eighth of each
-          parameter's range. This is omitted if ``initial_temperature`` is below 1.
-        - A model (a cubic radial basis function) of the nearby trials chooses every other trial.
-          It takes the most promising of ``n_candidates`` moves. In the last fifth of ``n_trials``,
-          it chooses all trials, and is also fitted to the latest trials. While most trials are as
-          good as the first and none is better, trials are drawn from the whole space.
-        - With constraints, a Gaussian process of the 100 nearest trials chooses the other trials.
-          It takes the point with the largest expected improvement, among moves and in the whole
-          space. The process has a Matern kernel with a length for each parameter.
+          parameter's range. This change does not apply if ``initial_temperature`` is below 1.
+        - A model chooses every other trial. The model is a cubic radial basis function, fitted to
+          the nearby trials. It chooses the most promising of ``n_candidates`` moves. In the last
+          fifth of ``n_trials``, the model chooses all trials, and is also fitted to the latest
+          trials. As long as most values equal the first value and no value is better, trials are
+          drawn from the whole space.
+        - With constraints, a Gaussian process chooses the other trials. It is fitted to the 100
+          nearest trials, and chooses the point with the largest expected improvement, among moves
+          and in the whole space. The process has a Matern kernel with a length for each parameter.
         - With categories or integers, the Gaussian process replaces the radial basis function. It
-          chooses all trials up to the 40th, and then every other one. Without constraints, values
-          far worse than the median are limited: they count as twice as far from the median as the
-          best value. Moves are rounded to possible values of parameters, and no point is
-          evaluated twice, unless there is noise.
+          chooses all trials up to the 40th, and then every other trial. Without constraints,
+          values far worse than the median are limited: their distance from the median counts as at
+          most twice the best value's distance. Moves are rounded to possible values of parameters.
+          No point is evaluated twice, unless there is noise.
         - All trials that have the same set of parameters are a branch. A decision tree predicts
           the branch from the values of categories, integers and floats. A trial's branch is drawn
-          by the rank of the branch's best value. The best branches are drawn more and more often.
-          Branches with few trials have an optimistic rank. Each parameter cools with the trials
-          that have it, and D is the number of parameters in the branch.
-        - For the models, a pruned trial has a guessed value, which fits the rank of its last
-          report among all reports at this step. This guess counts as noisy, changes with further
-          trials, and is never the best value.
-        - With more than 8 parameters, the annealing cools as with 4.
+          at random. The probability depends on the rank of the branch's best value, and the best
+          branches become more probable during the search. Branches with few trials have an
+          optimistic rank. A parameter cools only in trials that have it, and D is the number of
+          parameters in the branch.
+        - For the models, a pruned trial has a guessed final value. The guess has the rank that the
+          trial's last report has among all reports at the same step. A guess counts as noisy,
+          changes with further trials, and is never the best value.
+        - With more than 8 parameters, the annealing cools as fast as with 4.
         - Re-annealing is optional and damped by a square root.
         - The sensitivities are estimated from the trials so far.
 
     Note:
         Any number of threads and processes can share a study, with the same arguments for each.
-        With four workers, the regret is not shown to differ from the regret with one worker (1.09
-        times on average after 200 trials, and 0.67 to 1.50 times in five groups of functions).
+        With four workers, no difference in regret from one worker is shown. After 200 trials, the
+        regret is 1.09 times as large on average, and 0.67 to 1.50 times in five groups of
+        functions.
 
         A trial that failed, or was pruned without a report, counts as a rejected move. So does a
-        trial of your own objective that Ctrl-C interrupted in ``study.optimize``. A trial of
-        another sampler is adopted if it is better. A trial that a time limit of adnn cut off has
-        no effect, because the trial is done again.
+        trial of your own objective that Ctrl-C interrupted in ``study.optimize``. If another
+        sampler's trial is better than the current point, it becomes the current point. A trial
+        that a time limit of adnn cut off has no effect, because it is repeated.
 
-        Constraints (``trial.set_constraint``) are honoured. A feasible point is never left for an
-        infeasible point. Of two infeasible points, the point with the smaller total violation is
-        kept [3]. A Gaussian process of all constraints learns where points are feasible [4].
-        Models of the objective omit infeasible points.
+        Constraints (``trial.set_constraint``) are honoured. An infeasible point never replaces a
+        feasible point. Of two infeasible points, the annealing keeps the point with the smaller
+        total violation [3]. A Gaussian process of all constraints learns where points are feasible
+        [4]. Models of the objective omit infeasible points.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -136,25 +141,26 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         optimization with inequality constraints. ICML 2014.
 
     Args:
-        seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
-        n_trials: The number of trials for which the cooling is planned. If :obj:`None`, it is 100,
-            and grows with the study. If the study continues beyond this number, the temperature
-            stays about the same.
+        seed: Seed of the random numbers. If :obj:`None`, the seed follows from the study.
+        n_trials: The number of trials over which the annealing cools. If :obj:`None`, the number
+            is 100, and grows with the study. If the study continues beyond this number, the
+            temperature stays about the same.
         x0: The parameters of the first trial, by name. Missing parameters start at random. A value
             out of range is clipped, with a warning. A name that the objective does not suggest
             raises an error in the second trial.
         initial_temperature: The temperature at the start, at most 1. At 1, moves reach the whole
-            space. The default is 1, or 0.1 with ``x0``, so that the walk stays near a good point.
+            space. The default is 1. With ``x0``, the default is 0.1, so the walk stays near a good
+            point.
         quench: Ingber's parameter Q. With D parameters, the exponent of the annealing time is Q/D.
-            Above 1, the annealing cools later but more suddenly, and may miss the optimum. A Q
-            above 20 D has the effect of 20 D.
-        n_candidates: The number of moves from which a model chooses. With 1, no model is used.
-        reannealing: Whether parameters that matter little are moved more than others. It can help
-            without the model, if the parameters have different scales and do not interact.
+            With a Q above 1, the annealing cools later but more suddenly, and may miss the
+            optimum. A Q above 20 D has the same effect as 20 D.
+        n_candidates: The number of moves among which a model chooses. With 1, no model is used.
+        reannealing: Whether parameters with little effect are moved more than others. This can
+            help without the model, if the parameters have different scales and do not interact.
         ingber: Whether to run the published algorithm, with the defaults of Ingber's code ASA
-            30.53 and only the last change of the list above. After 100 trials, temperatures are
-            1e-5 of the first temperatures. After each 100 accepted trials, it re-anneals in full.
-            ``n_trials`` and ``n_candidates`` then have no effect.
+            30.53. Of the changes above, only the last one remains. After 100 trials, temperatures
+            are 1e-5 of the first temperatures. After every 100 accepted trials, all parameters are
+            re-annealed without damping. ``n_trials`` and ``n_candidates`` then have no effect.
     """
 
     def __init__(
@@ -251,7 +257,7 @@ class _Chain:
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
             elif not can_rescale(scale, distribution):
                 continue
-            # A coordinate's scale covers all ranges that its parameter has had.
+            # A coordinate's scale includes all ranges that its parameter has had.
             elif (wider := hull(scale, distribution)) != scale:
                 start, end = (rescale(place, scale, wider) for place in (0.0, 1.0))
                 self.annealing.rescale(name, start, end, levels(wider))
@@ -281,7 +287,7 @@ class _Chain:
         scale = self.distributions.get(name)
         if scale is None and name in self.x0:
             center = to_unit(self.x0[name], distribution)
-        # Since the point was proposed, the range may have changed. Optuna allows no other change.
+        # The range may have changed since the point was proposed. Optuna allows no other change.
         elif scale is not None and can_rescale(scale, distribution):
             unit = point[name]
             if scale != distribution:
@@ -298,7 +304,7 @@ class _Chain:
 
 
 def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
-    """Return the parameter's possible value that is nearest to ``value``, its value in ``x0``."""
+    """Return the possible value of a parameter that is nearest to its value in ``x0``."""
     # `to_internal_repr` raises an error for an unknown choice.
     if n_choices(distribution) or distribution._contains(value):
         return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,13 +1,13 @@
 """Ingber's adaptive simulated annealing (ASA) on the unit cube, minimising, with ask and tell.
 
-The equations are in Ingber's notation. There are D parameters, and the i-th was generated k_i
-times:
+The equations are in Ingber's notation. There are D parameters, and k_i is the number of times that
+parameter i was generated:
 
 1.  generating density    g(y) = 1 / (2 (|y| + T_i) ln(1 + 1/T_i)), -1 <= y <= 1
 2.  its sampling          y = sgn(u - 1/2) T_i [(1 + 1/T_i)^|2u - 1| - 1], u uniform on [0, 1)
 3.  temperatures          T_i = T_0i exp(-c_i k_i^(Q_i/D))
-4.  their rate            c_i = m exp(-n Q_i/D), m = -ln(Temperature_Ratio_Scale),
-                          n = ln(Temperature_Anneal_Scale)
+4. their rate c_i = m exp(-n Q_i/D), m = -ln(Temperature_Ratio_Scale), n =
+                          ln(Temperature_Anneal_Scale)
 5.  acceptance            h = exp(-(f_new - f) / T_c)
 6.  cost temperature      T_c = T_c0 exp(-c_c k_c^(Q/D)), k_c counting acceptances
 7.  re-annealing          T'_i = T_i s_max / s_i, s_i the sensitivity of f to x_i at the best point
@@ -53,8 +53,8 @@ from adnn_optuna.samplers._random_numbers import (
 from adnn_optuna.samplers._reports import ReportPool, Reports
 from adnn_optuna.samplers._unit_interval import Levels
 
-# The largest Q/D. With this exponent, nothing cools before three quarters of the budget. With
-# larger exponents, the powers of annealing times overflow.
+# The largest Q/D. With this exponent, temperatures hardly change in the first three quarters of
+# the budget. With larger exponents, powers of annealing times overflow.
 MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget of the schedule if `n_trials` is unknown.
 # With more than 8 dimensions, the exponent Q/D would freeze the walk after its first points. So
@@ -63,10 +63,10 @@ _MAX_COOLING_DIMS = 8
 _MANY_COOL_AS = 4
 _MIN_TEMPERATURE = 1e-12  # Below this temperature, rounding errors dominate in (2).
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
-_N_EARLY = 40  # While fewer points are known, the Gaussian process chooses each new point.
+_N_EARLY = 40  # With fewer points, the Gaussian process chooses each new point.
 _N_FEW_POINTS = 60  # With more points, looking ahead for several workers has no advantage.
-_LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_N_MOVES = 16  # Of this many moves, the first move to a new point is taken.
+_LAST_PART = 0.8  # After this part of the budget, the model chooses all points.
+_N_MOVES = 16  # Of this many moves, the first move to a new point is used.
 _N_FIRST = 8  # The number of first points, which are spread over the whole space.
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
@@ -84,15 +84,16 @@ class Options:
     has_reannealing: bool = False
 
     def budget(self, n_generated: int) -> float:
-        """Return the budget N. If more points than N were generated, return their number."""
+        """Return the budget N, or the number of generated points if this is larger."""
         return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
 
 
 class AdaptiveSimulatedAnnealing:
     """The state of an annealing, which follows from the points that it was told.
 
-    Points are arrays with one number in [0, 1] for each coordinate. The number is NaN if unknown.
-    Attributes are replaced and never changed in place, so `copy.copy` makes an independent copy.
+    Points are arrays with a number in [0, 1] for each coordinate, or NaN for an unknown
+    coordinate. Attributes are replaced and never changed in place, so `copy.copy` makes an
+    independent copy.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -105,7 +106,7 @@ class AdaptiveSimulatedAnnealing:
         self._pool = PointPool()
         self._constrained = ConstraintPool()
         self._reported = ReportPool()
-        self._k_offsets = np.empty(0)  # The annealing times k_i minus the index of the point.
+        self._k_offsets = np.empty(0)  # The annealing times k_i minus the point's index.
         self._best_x = np.empty(0)
         self._best_f = math.inf
         self.x = np.empty(0)
@@ -118,7 +119,7 @@ class AdaptiveSimulatedAnnealing:
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
-        # Earlier points lacked the coordinate, so they do not cool it.
+        # Points without the coordinate do not cool it.
         self._k_offsets = np.append(
             self._k_offsets,
             -float(max(len(self._pool), len(self._constrained), len(self._reported))),
@@ -130,7 +131,7 @@ class AdaptiveSimulatedAnnealing:
         self._best_x = np.append(self._best_x, np.nan)
 
     def rescale(self, name: str, start: float, end: float, levels: Levels) -> None:
-        """Give a coordinate a new scale, on which the old 0 and 1 are at ``start`` and ``end``."""
+        """Change a coordinate's scale, so that the old 0 and 1 are at ``start`` and ``end``."""
         i = self._names.index(name)
         self._levels = (*self._levels[:i], levels, *self._levels[i + 1 :])
 
@@ -147,7 +148,7 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_finite(self) -> np.ndarray:
-        """Whether each coordinate has finitely many values."""
+        """Whether every coordinate has finitely many values."""
         pairs = zip(self._n_choices, self._levels, strict=True)
         return np.array([n > 0 or levels is not None for n, levels in pairs], dtype=bool)
 
@@ -201,7 +202,7 @@ class AdaptiveSimulatedAnnealing:
         return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point. Values of earlier points may still be missing."""
+        """Generate a point. Values of some earlier points may be missing."""
         if not self._names:
             return np.empty(0)
         n_known = max(len(self._pool), len(self._constrained))
@@ -225,13 +226,13 @@ class AdaptiveSimulatedAnnealing:
         if len(self._constrained) and not self._is_known:
             moves = self._generate(x, T, key, size)
             return moves[feasibility.is_likely(moves)][0]
-        # With few points, it matters that other workers' values are still awaited. The model then
-        # looks ahead, and chooses three of four points.
+        # With few points, values that other workers have not told yet matter. The model then looks
+        # ahead, and chooses three of every four points.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
             # Two of these three points are two moves away, as if the value after the first move
-            # were known. The model is then not smoothed, because points whose values are awaited
-            # must not all follow from one smoothing.
+            # were known. The model is then not smoothed. Otherwise, the points without values
+            # would all depend on one smoothing.
             is_double = looks_ahead and index % 4 > 0
             model = model_near(
                 x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
@@ -252,7 +253,7 @@ class AdaptiveSimulatedAnnealing:
         return self._generate(x, T, key, 1)[0]
 
     def _ask_mixed(self, index: int, key: int, n_pending: int, branches: Branches) -> np.ndarray:
-        """Generate a point in a space with conditional coordinates, or with finitely many values.
+        """Generate a point in a space with finitely many values or conditional coordinates.
 
         If coordinates are conditional, the branch of the point is drawn first.
         """
@@ -263,22 +264,23 @@ class AdaptiveSimulatedAnnealing:
         has = np.ones(len(x), dtype=bool)
         rows = np.empty(0)
         if not branches.is_single:
-            # The best branches are drawn more and more often.
+            # The best branches become more probable during the search.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
             values_of_draw = self._pool.without_outliers().values
             has, rows = draw_branch(points, values_of_draw, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        # A branch with enough points has its own Gaussian process. All other branches share a
+        # A branch with enough points has its own Gaussian process. All other branches share one
         # process.
         is_alone = len(rows) > has.sum() + 1
         is_early = self._is_known and len(values) < _N_EARLY
         if not branches.is_single:
-            # Every fourth point is a move. It may try choices that no Gaussian process knows.
+            # Every fourth point is a move, because a move may try choices that no Gaussian process
+            # knows.
             is_early = is_alone and len(rows) < _N_EARLY and index % 4 != 1
         if is_early or self._is_modelled(index, looks_ahead=False):
-            # With constraints, the pool has only feasible points, so no value is lowered.
+            # With constraints, the pool has only feasible points, so values are not limited.
             pool = self._pool if len(self._constrained) else self._pool.without_outliers()
             process = process_near(x, pool, self._n_choices, rows if is_alone else None)
             near = self._generate(x, T, key, self._options.n_candidates)
@@ -310,7 +312,7 @@ class AdaptiveSimulatedAnnealing:
         n_pending: int,
         within: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the point with the best merit, in the whole space or the branch of ``within``."""
+        """Return the point with the best merit, in the whole space or in the branch ``within``."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
         known_points = without_nan(self._pool.points)
@@ -355,11 +357,11 @@ class AdaptiveSimulatedAnnealing:
 
     @property
     def _is_known(self) -> bool:
-        """Whether models are used and have more points than coefficients in their linear part."""
+        """Whether models are allowed, and there are enough points to fit their linear part."""
         return self._options.n_candidates > 1 and len(self._pool) >= len(self._names) + 2
 
     def _n_latest(self, index: int) -> int:
-        """Return how many of the latest points a model uses in addition to the nearest points."""
+        """Return the number of latest points to which models are fitted, besides the nearest."""
         n_trials = self._options.n_trials or 0
         if _LAST_PART * n_trials <= index < n_trials:
             return N_LATEST
@@ -371,12 +373,12 @@ class AdaptiveSimulatedAnnealing:
         return move(x, self._uniforms(key, purpose, size), T, self._n_choices)
 
     def _in_stratum(self, index: int, name: str, u: np.ndarray) -> np.ndarray:
-        """Scale numbers into the eighth of [0, 1) that belongs to one of the first points."""
+        """Scale numbers to the eighth of [0, 1) that this first point uses."""
         order = np.argsort(uniforms(self._seed, 0, FIRST, name, _N_FIRST))
         return (order[index % _N_FIRST] + u) / _N_FIRST
 
     def _first(self, index: int, key: int) -> np.ndarray:
-        """Return one of the first points. Together they are a Latin hypercube."""
+        """Return one of the first points. Together, the first points are a Latin hypercube."""
         us = self._uniforms(key, GENERATE, 1)
         columns = zip(self._names, us.T, strict=True)
         points = [self._in_stratum(index, name, u) for name, u in columns]
@@ -394,10 +396,10 @@ class AdaptiveSimulatedAnnealing:
         constraints: Sequence[float] = (),
         reports: Reports | None = None,
     ) -> bool:
-        """Store a point's value (NaN if it has none), and return whether the point is accepted.
+        """Store a point's value, which may be NaN; return whether the point is accepted.
 
-        A point of another sampler has no index, and is accepted if it is better. A pruned trial
-        has reports, from which its final value is guessed.
+        A point of another sampler has no index, and is accepted if it is better. If a trial was
+        pruned, its final value is guessed from its reports.
         """
         violation = violation_of(constraints)
         if reports and violation <= 0 and not math.isinf(f):
@@ -417,7 +419,7 @@ class AdaptiveSimulatedAnnealing:
             self._best_f = f
         is_accepted = self._is_accepted(index, f, violation)
         if is_accepted:
-            # Coordinates that this point lacks keep their values.
+            # If this point lacks a coordinate, the current point keeps the coordinate's value.
             self.x = np.where(np.isnan(x), self.x, x)
             self.f = f
             self._violation = violation
@@ -442,8 +444,8 @@ class AdaptiveSimulatedAnnealing:
         columns, ratios = self._sensitivity_ratios()
         if ratios is None:
             return
-        # Re-annealing helps if parameters are badly scaled, but undamped it does harm otherwise.
-        # So it is damped by the square root, and the ratios are scaled to a geometric mean of 1.
+        # Re-annealing helps if parameters are badly scaled. Otherwise it harms, unless it is
+        # damped. So the square root damps it, and the ratios are scaled to a geometric mean of 1.
         ratios = np.sqrt(ratios)
         ratios /= np.exp(np.log(ratios).mean())
         T = self.temperatures(index, self.n_dims, np.zeros(len(columns)))
@@ -467,7 +469,7 @@ class AdaptiveSimulatedAnnealing:
         """Set the temperatures of coordinates to ``T`` by changing their annealing times (8)."""
         c, exponent = self.rate(self.n_dims, index)
         cooling = np.log(self._options.initial_temperature / T)
-        with np.errstate(over="ignore"):  # A tiny exponent gives an infinite time.
+        with np.errstate(over="ignore"):  # With a tiny exponent, the time is infinite.
             k = np.where(cooling > 0, (np.maximum(cooling, 0.0) / c) ** (1 / exponent), 1.0)  # (8)
         self._k_offsets = self._k_offsets.copy()
         self._k_offsets[columns] = k - index

@@ -1,6 +1,6 @@
 """Branches of spaces in which some coordinates exist only under a condition.
 
-A coordinate that some points lack is conditional, and NaN in these points. All points with the
+A coordinate is conditional if some points lack it; it is NaN in these points. All points with the
 same coordinates are a *branch*.
 
 References:
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
-    """A question on a coordinate: does it have this choice, or is it below this bound?"""
+    """A question about a coordinate: does it have this choice, or is it below this bound?"""
 
     coordinate: int
     value: float
@@ -33,7 +33,7 @@ class _Question:
 
 @dataclasses.dataclass(frozen=True)
 class _Split:
-    """A question, with the subtrees for the answers yes and no."""
+    """A question, and the subtrees for the answers yes and no."""
 
     question: _Question
     yes: "_Tree"
@@ -46,10 +46,10 @@ _Tree = _Split | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Branches:
-    """A decision tree that was grown from the points so far, and predicts a point's branch.
+    """A decision tree that predicts a point's branch, fitted to the points so far.
 
-    The question at a node uses only a coordinate that all points at this node have. So conditions
-    may be nested.
+    A node may only ask about a coordinate that all points at the node have. So conditions may be
+    nested.
     """
 
     tree: _Tree
@@ -87,7 +87,7 @@ class Branches:
     def led_to(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Move points that are outside the branch of ``x`` into this branch.
 
-        These points get the values of ``x`` that decide on its branch.
+        Coordinates that decide on the branch are copied from ``x``.
         """
         decides = np.zeros(len(x), dtype=bool)
         tree = self.tree
@@ -99,7 +99,7 @@ class Branches:
 
 
 def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _Tree:
-    """Return a tree that separates points with different labels, as far as questions can."""
+    """Return a tree that separates points with different labels, as far as questions can do it."""
     question = _best_question(points, is_label, n_choices)
     if question is None:
         return (~np.isnan(points)).any(axis=0)
@@ -111,9 +111,9 @@ def _grown(points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray) -> _
 def _best_question(
     points: np.ndarray, is_label: np.ndarray, n_choices: np.ndarray
 ) -> _Question | None:
-    """Return the question that gains the most information on the labels.
+    """Return the question with the highest information gain about the labels.
 
-    The gain must exceed the number of bits that distinguish all questions on a coordinate.
+    The gain must exceed the number of bits that distinguish all questions about a coordinate.
     """
     n_points = is_label.sum(axis=0)
     least_bits = _bits(n_points)
@@ -137,7 +137,7 @@ def _best_question(
 
 
 def _bits(counts: np.ndarray) -> np.ndarray:
-    """Return the bits needed for the labels of points, from the count of each label."""
+    """Return the number of bits that encode the labels of points, from the count of each label."""
 
     def total(numbers: np.ndarray) -> np.ndarray:
         return numbers * np.log2(np.maximum(numbers, 1))
@@ -148,14 +148,14 @@ def _bits(counts: np.ndarray) -> np.ndarray:
 def draw_branch(
     points: np.ndarray, values: np.ndarray, u: float, exponent: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a branch by a uniform number.
+    """Draw a branch at random, with the uniform random number ``u``.
 
-    Return which coordinates it has, and the rows of its points, best first.
+    Return which coordinates the branch has, and the rows of its points, best first.
 
-    The branch with the r-th best value is drawn with a probability proportional to r^-exponent.
-    This is a bandit as in [1], but a branch is ranked by its best value instead of its mean. A
-    branch with n points in D dimensions is ranked as if its best value were lower by s / √(n/D).
-    Here, s is the standard deviation of all values.
+    The branch with the r-th best value has a probability proportional to r^-exponent. This is a
+    bandit as in [1], but it ranks a branch by its best value instead of its mean. For the rank,
+    the best value of a branch with n points in D dimensions is lowered by s / √(n/D), and s is the
+    standard deviation of all values.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()
@@ -172,6 +172,6 @@ def draw_branch(
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
-    """Return the first point. Each missing coordinate comes from the next point that has it."""
+    """Return the first point; each missing coordinate comes from the next point that has it."""
     first = np.argmin(np.isnan(points), axis=0)
     return points[first, np.arange(points.shape[1])]

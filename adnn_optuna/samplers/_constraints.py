@@ -1,4 +1,4 @@
-"""Predictions of feasibility by a Gaussian process of constraints (Gardner et al. 2014)."""
+"""Predictions of feasibility: a Gaussian process learns the constraints (Gardner et al. 2014)."""
 
 import dataclasses
 import functools
@@ -15,10 +15,10 @@ from adnn_optuna.samplers._mixed import process_near
 
 @dataclasses.dataclass(frozen=True)
 class ConstraintPool(PointPool):
-    """Points whose constraints are known, with their total violations as values."""
+    """Points with known constraints. A point's value is its total violation."""
 
-    # The constraints of each point that was ever in the pool, by number. Constraints above 0 are
-    # violated.
+    # The constraints of all points that were ever in the pool, by the point's number. Constraints
+    # above 0 are violated.
     constraints: tuple[tuple[float, ...], ...] = ()
 
     def with_constraints(self, x: np.ndarray, constraints: Sequence[float]) -> Self:
@@ -33,12 +33,12 @@ def violation_of(constraints: Sequence[float]) -> float:
 
 
 class Feasibility:
-    """The probability that points are feasible, estimated from the known points.
+    """The estimated probability that points are feasible.
 
     Args:
-        known: The points whose constraints are known.
-        x: The point around which points are judged.
-        n_choices: The number of choices of each coordinate. It is 0 for a numerical coordinate.
+        known: The points with known constraints.
+        x: The points to predict are near this point.
+        n_choices: The number of choices of each coordinate, or 0 for a numerical coordinate.
     """
 
     def __init__(self, known: ConstraintPool, x: np.ndarray, n_choices: np.ndarray) -> None:
@@ -67,7 +67,7 @@ class Feasibility:
         return self._process.log_probability_below_zero(points)
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:
-        """Return which points are probably feasible. If none is, return the most likely point."""
+        """Return which points are probably feasible, or else the most likely point."""
         log_probabilities = self.log_probability(points)
         return log_probabilities >= min(log_probabilities.max(), math.log(0.5))
 

@@ -33,7 +33,7 @@ from adnn_optuna.samplers._trials import cost_sign
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
-# With this tolerance, a rounding error, such as in 0.1 + 0.2, does not put a step out of bounds.
+# Without this tolerance, a rounding error, such as in 0.1 + 0.2, could put a step out of bounds.
 _TOLERANCE = 1e-9
 
 
@@ -43,17 +43,16 @@ class DeltaStepSampler(IndexedSampler):
     The first trial is the baseline, with every parameter at the origin. Then, for each δ of
     ``deltas``, a walk of ``max_steps`` trials starts at the origin. With ``accept="always"``, the
     t-th step of a walk sets every parameter to origin + t·δ, whether earlier steps gained or not.
-    With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
-    far. If it did not, the walk tries the opposite step next. If that fails too, it halves the
-    step.
+    With ``accept="improving"``, a step is kept only if it improved the walk's best value so far.
+    Otherwise, the walk tries the opposite step next. If the opposite step does not improve,
+    either, the walk halves the step.
 
     Use it to look for better values near the origin with cheap trials along one line. Tens of
     trials are enough for any number of parameters. With ``accept="always"``, several workers waste
-    no trials. Don't use it if the parameters have different best values, because a step is equal
-    for all parameters. Don't use it far from the origin, either: use
-    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
-    do not move at all. When all steps are done, the study stops, as with
-    :class:`~optuna.samplers.GridSampler`.
+    no trials. Don't use it if the parameters have different best values, because a step is the
+    same for all parameters. To search far from the origin, use
+    :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler`. Categorical parameters do not
+    move. When all steps are done, the study stops, as with :class:`~optuna.samplers.GridSampler`.
 
     Example:
 
@@ -75,14 +74,14 @@ class DeltaStepSampler(IndexedSampler):
             assert len(study.trials) == 11
 
     Note:
-        A new sampler with the same arguments goes on where the study stopped. No two workers get
-        the same step. If a worker dies, its step is done again. A step that failed by itself is
-        not done again. With an objective of your own, a step that Ctrl-C interrupted in
-        ``study.optimize`` is not done again, because Optuna stores no cause of a failure.
+        A new sampler with the same arguments continues where the study stopped. No two workers get
+        the same step. If a worker dies, its step is repeated. If the objective fails, the step is
+        not repeated. With your own objective, a step that Ctrl-C interrupted in ``study.optimize``
+        is not repeated, because Optuna does not store the cause of a failure.
 
-        If you ask for a trial when each step is done or running in another worker, the trial
-        repeats the baseline, with a warning. A walk omits steps outside the search space. With
-        ``accept="always"``, it also omits all later steps. Constraints are ignored.
+        If each step is done or running in another worker, a further trial repeats the baseline,
+        with a warning. A walk omits steps outside the search space. With ``accept="always"``, it
+        also omits all later steps. Constraints are ignored.
 
     References:
         With ``accept="always"`` and the defaults, this is Algorithm 1 of the paper in
@@ -97,9 +96,9 @@ class DeltaStepSampler(IndexedSampler):
         accept: Which steps are kept: all (``"always"``) or steps that improve (``"improving"``).
             With noise, ``"improving"`` stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
-            names to values. A parameter that the mapping lacks starts at 0, or at its first
-            choice. If the origin is outside a parameter's values, the walk starts at the
-            nearest value.
+            names to values. Parameters that are not in the mapping start at 0, or at the first
+            choice. If the origin is outside a parameter's values, the walk starts at the nearest
+            value.
     """
 
     def __init__(
@@ -126,8 +125,8 @@ class DeltaStepSampler(IndexedSampler):
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
-        # With other arguments, an index means another step. So the trials of samplers with
-        # different arguments are counted separately.
+        # With other arguments, the same index means another step. So samplers with different
+        # arguments count their trials separately.
         identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
@@ -149,7 +148,7 @@ class DeltaStepSampler(IndexedSampler):
         return len(self._deltas) * self._max_steps
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Return the walk and the step of an index above 0, both counted from 0."""
+        """Return the walk and the step of an index above 0. Walks and steps count from 0."""
         return divmod(index - 1, self._max_steps)
 
     def _remember(self, study: Study) -> Indices:
@@ -206,7 +205,7 @@ class _Origin:
         self._default = _normal(default)
 
     def __repr__(self) -> str:
-        """Return a text that only equal origins share."""
+        """Return a text that is the same only for equal origins."""
         return repr(self._by_name or self._default)
 
     def value(
@@ -214,7 +213,7 @@ class _Origin:
     ) -> Any:
         """Return a parameter's value in ``trial``.
 
-        If there is none, return the value nearest to the origin.
+        If the trial has no value, return the value nearest to the origin.
         """
         if trial is not None and name in trial.params:
             check_distribution_compatibility(trial.distributions[name], distribution)
@@ -226,7 +225,7 @@ class _Origin:
 
 
 def _normal(value: Any) -> Any:
-    """Return equal numbers in one form, and choices unchanged."""
+    """Return the same form for all equal numbers, and choices unchanged."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if is_number:
         return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
@@ -234,7 +233,7 @@ def _normal(value: Any) -> Any:
 
 
 def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
-    """Return whether a parameter can be moved by a step."""
+    """Return whether a step can change a parameter."""
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
 
@@ -244,7 +243,7 @@ class _IndicesInside(Indices):
     def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
         self._walks = walks
-        # For each walk, the number of steps inside.
+        # The number of steps inside, for each walk.
         self._n_inside = [math.inf for _ in walks._deltas]
 
     def add(self, trial: FrozenTrial) -> None:
@@ -272,23 +271,23 @@ class _Leg:
     length: float  # The length of the next forward step.
     start: int | None = None
     best_value: float | None = None
-    is_reversed: bool = False  # Whether the next step leads back.
+    is_reversed: bool = False  # Whether the next step is in the opposite direction.
 
     @property
     def next_length(self) -> float:
         return -self.length if self.is_reversed else self.length
 
     def after(self, start: int | None, length: float) -> Self:
-        """Return the state after a step of this length that failed, or whose value is awaited.
+        """Return the state after a step of this length that failed, or has no value yet.
 
-        A step from an earlier best point does not change the next step.
+        If the step started from an earlier best point, the next step does not change.
         """
         if start != self.start:
             return self
         is_reversed = (length < 0) != (self.length < 0)
         size = math.copysign(length, self.length) / (2 if is_reversed else 1)
         turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
-        # Steps may end in any order, so the walk continues from the later of the two states.
+        # Steps may end in any order, so the walk continues from the later one of two states.
         return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
 
 
@@ -298,7 +297,8 @@ class _Told:
 
     walks: DeltaStepSampler
     sign: int
-    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By walk.
+    # The legs by the walk's number.
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)
     baseline: float = math.inf
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
 
@@ -312,7 +312,7 @@ class _Told:
             self.baseline = value
             return
         walk, _ = self.walks._place(index)
-        if walk >= len(self.walks._deltas):  # The trial was asked for after the last step.
+        if walk >= len(self.walks._deltas):  # The trial was requested after the last step.
             return
         start, length = trial.system_attrs[PROPOSAL]["step"]
         leg = self._leg(walk)
@@ -324,11 +324,11 @@ class _Told:
     def next_step(
         self, walk: int, awaited: Iterable[StoredStep], results: Mapping[int, FrozenTrial]
     ) -> StoredStep:
-        """Return the next step of a walk, given the steps whose values are awaited."""
+        """Return the next step of a walk, given the steps without a value yet."""
         leg = self._leg(walk)
         for step in awaited:
             leg = leg.after(*step)
-        # Each turn after the first halves the step, so a step is 0 after 100 turns.
+        # Every second failure halves the step, so after 100 turns a step is 0.
         for _ in range(100):
             if self._is_inside(leg, results):
                 break

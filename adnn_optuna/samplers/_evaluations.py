@@ -13,7 +13,7 @@ from adnn_optuna.samplers._owners import owned_template
 from adnn_optuna.samplers._trials import TrialReader, is_done
 
 Evaluation = tuple[int, ...]
-"""An evaluation is named by numbers below 2^31, such as a trial's number and a seed."""
+"""An evaluation is a tuple of numbers below 2^31, such as a trial's number and a seed."""
 
 
 def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluation:
@@ -34,13 +34,13 @@ def evaluation_trials(
 def made_evaluations(
     trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
-    """Return the value of each finished evaluation. It is NaN if the evaluation failed."""
+    """Return the value of each finished evaluation, or NaN if the evaluation failed."""
     trials_by_evaluation = evaluation_trials(trials, names)
     return {evaluation: value_of(trial) for evaluation, trial in trials_by_evaluation.items()}
 
 
 def value_of(trial: FrozenTrial) -> float:
-    """Return the value of an evaluation. It is NaN if the evaluation failed."""
+    """Return the value of an evaluation, or NaN if the evaluation failed."""
     if trial.value is None:
         return math.nan
     return trial.value
@@ -66,7 +66,7 @@ class EvaluationSampler(RandomSampler):
 
     @property
     def n_wanted(self) -> int:
-        """The number of evaluations that are missing."""
+        """The number of missing evaluations."""
         return len(self._missing)
 
     def n_free(self, study: Study, at_most: int, reader: TrialReader) -> int:

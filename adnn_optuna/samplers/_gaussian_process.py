@@ -1,4 +1,4 @@
-"""A Gaussian process of the objective, fitted to the trials so far, as in [1].
+"""A Gaussian process that models the objective as in [1], fitted to the trials so far.
 
 References:
     [1] C. E. Rasmussen and C. K. I. Williams. Gaussian processes for machine learning. MIT Press,
@@ -18,25 +18,25 @@ import numpy as np
 from adnn_optuna.samplers._minimizer import minimize
 
 _MIN_NOISE = 1e-6
-_GUESS_NOISE = 0.1  # Guesses have at least this share of the variance as noise.
-_NOISY = 0.03  # A smaller share of noise may be a misfit of the kernel, and is ignored.
-# Two starts of the fit, as logarithms of the inverse squared lengths and of the noise. There are
-# two starts, because short lengths and noise can explain the same values.
+_GUESS_NOISE = 0.1  # For guesses, the noise is at least this share of the variance.
+_NOISY = 0.03  # A smaller share of noise is ignored, because it may be a misfit of the kernel.
+# The two starts of the fit, as logarithms of the inverse squared lengths and of the noise. Short
+# lengths and noise can explain the same values, so one start is not enough.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
-# If there are more points, the parameters are fitted to this many of them, to save time.
+# If there are more points, the parameters are fitted to this number of points, to save time.
 _N_FITTED = 50
 _N_FIRST_STEPS, _N_STEPS = 8, 20
 _N_ROWS = 128  # This many rows fit into the cache of a processor.
 _N_TRIANGLE_ROWS = 25
-_N_PRODUCTS = 2**18  # OpenBLAS uses several threads for larger products.
+_N_PRODUCTS = 2**18  # For larger products, OpenBLAS uses several threads.
 _MAX_LOG = 20.0
-# The logarithm of the prior density has maxima at a length and a variance of 1, and at a small
+# The prior density of the logarithms has its maximum at a length of 1, a variance of 1 and a small
 # noise.
 _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a product of matrices, computed in steps so small that each uses one thread.
+    """Return a product of matrices. Its parts are so small that each part uses one thread.
 
     On a busy machine, several threads wait for each other, which is a hundred times slower.
     """
@@ -46,7 +46,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _or_one(scales: np.ndarray) -> np.ndarray:
-    """Return the scales, with 1 in place of each 0."""
+    """Return the scales, with each 0 replaced by 1."""
     return np.where(scales > 0, scales, 1.0)
 
 
@@ -54,9 +54,8 @@ class GaussianProcess:
     """A Gaussian process with a Matern 5/2 kernel of points in [0, 1].
 
     Each coordinate has its own length. Values are minimised, and guesses count as noisy. Each
-    column of the values is a quantity, and all quantities share the lengths and the noise. Two
-    choices of a categorical coordinate are as far apart as the numbers 0 and 1. A rough fit has
-    one start.
+    column of values is a quantity. All quantities have the same lengths and noise. The distance of
+    two different choices of a categorical coordinate is 1. A rough fit has one start.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class GaussianProcess:
         *,
         is_rough: bool = False,
     ) -> None:
-        from scipy.linalg import lapack  # The import takes as long as importing Optuna.
+        from scipy.linalg import lapack  # This import takes as long as importing Optuna.
 
         self._n_choices = n_choices
         values = values.reshape(len(points), -1)
@@ -107,7 +106,7 @@ class GaussianProcess:
         return minimize(loss, best.x, _N_STEPS, best.inverse_hessian).x
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict each quantity, standardized by the mean and scale of its known values.
+        """Predict each quantity, in units of the mean and scale of its known values.
 
         The standard deviations are the same for all quantities.
         """
@@ -125,7 +124,7 @@ class GaussianProcess:
         return means, np.sqrt(np.maximum(variances, 1e-12))
 
     def log_probability_below_zero(self, points: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the probability that all quantities of points are below 0."""
+        """Return the logarithm of the probability that all quantities are below 0, by point."""
         from scipy.special import log_ndtr  # Only constraints need `log_ndtr`.
 
         means, deviations = self.predict(points)
@@ -133,7 +132,7 @@ class GaussianProcess:
         return log_ndtr(z).sum(axis=1)
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
-        """Return the merits of points: the logarithms of their expected improvements [2].
+        """Return the merits of points, the logarithms of expected improvements [2].
 
         With a ``width``, a merit is a confidence bound at this many standard deviations. Workers
         with different widths choose different points [3].
@@ -153,7 +152,7 @@ class GaussianProcess:
         return np.where(z < -1, of_low, of_high) + np.log(deviations)
 
     def _squares(self, points: np.ndarray) -> np.ndarray:
-        """Return the squared distances of all pairs of points along each coordinate."""
+        """Return the squared distances along each coordinate, for all pairs of points."""
         first, second = np.triu_indices(len(points), 1)
         squares = (points[first] - points[second]) ** 2
         is_choice = self._n_choices > 0
@@ -163,7 +162,7 @@ class GaussianProcess:
     def _embedded(self, points: np.ndarray) -> np.ndarray:
         """Return points in units of the lengths, with a coordinate for each choice.
 
-        All distances then follow from one product of matrices. If a point lacks a categorical
+        One product of matrices then gives all distances. If a point lacks a categorical
         coordinate, it has the same distance from each choice.
         """
         columns = []
@@ -188,7 +187,7 @@ class GaussianProcess:
 
 
 class _Loss:
-    """The negative logarithm of the posterior density of a process's parameters, and its slope.
+    """The negative logarithm of the posterior density of a process's parameters, with gradient.
 
     The parameters are the logarithms of the inverse squared lengths, the variance and the noise.
     Each column of ``y`` is a quantity. The loss of several quantities is the sum of their losses.
@@ -222,7 +221,8 @@ class _Loss:
         weights, _ = lapack.dpotrs(factor, y)
         root, _ = lapack.dtrtri(factor)
         loss = 0.5 * (y * weights).sum() + n_quantities * np.log(factor.diagonal()).sum()
-        # The derivative of minus the loss by each covariance, halved on the diagonal.
+        # The derivative of minus the loss with respect to each covariance; on the diagonal, half
+        # of it.
         inverse = np.empty((n, n))
         for start in range(0, n, _N_TRIANGLE_ROWS):  # The lower triangle, row by row.
             columns = slice(start, start + _N_TRIANGLE_ROWS)

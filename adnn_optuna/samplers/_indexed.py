@@ -1,23 +1,23 @@
 """Samplers that keep their state in the study and propose each trial by its index.
 
-The number of a trial does not count the proposals of its sampler: some trials are enqueued,
-killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1, 2, …, and
-everything else (the step of a walk, the random numbers of a draw) follows from the index and from
-the trials that the proposal saw.
+The number of a trial does not count the proposals of its sampler, because some trials are
+enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
+2, …. The step of a walk, the random numbers of a draw and all else follow from two things: the
+index, and the trials that the proposal saw.
 
-A new trial first reads all trials. It chooses the smallest index that no trial holds, writes this
-index, and reads all trials again. A trial holds its index if it ran to its end or is live. If
-another trial has taken the same index between the two reads, the new trial gives way: it withdraws
-its index and chooses again. Its next choice is random among several free indices, as many as
-trials may be choosing at this moment. If two trials have the same index, the trial that wrote
-later always sees the earlier trial. So no two live workers keep the same index, on any storage,
-without a lock, a wait or a clock. If both trials see each other, both give way, because the trial
-with the higher number may have read before the other trial wrote.
+A trial holds its index if it ran to its end or is live. A new trial reads all trials, chooses the
+smallest index that no trial holds, writes this index, and reads all trials again. If another trial
+took the same index between the two reads, the new trial gives way: it withdraws its index and
+chooses again. Its next choice is random among several free indices, as many as trials may be
+choosing at this moment. If two trials have the same index, the trial that wrote later always sees
+the earlier trial. So no two live workers keep the same index, on any storage, without a lock, a
+wait or a clock. If both trials see each other, both give way, because the trial with the higher
+number may have read before the other trial wrote.
 
 If a worker dies, its index is free again. The next trial with this index uses the same earlier
 trials as the dead worker's trial. So a study that was killed and resumed has the same proposals as
 a study that never stopped. A worker also gives way to a trial that took the index between the two
-reads and then died. The reason is that the first trial that kept an index determines the proposal.
+reads and then died, because the first trial that kept an index determines the proposal.
 """
 
 import abc
@@ -46,12 +46,12 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader
 
 
 class IndexedSampler(BaseSampler, abc.ABC):
-    """Base class of samplers whose proposals follow from their index and the study's trials.
+    """Base class of samplers whose proposals depend on their index and the study's trials.
 
     A parameter's value does not depend on other parameters, or on their order.
 
     Args:
-        key: Trials with the same key are counted together.
+        key: Trials with the same key share one sequence of indices.
     """
 
     n_wanted: float = math.inf  # There is a proposal for any number of trials.
@@ -68,7 +68,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return Indices(self._key)
 
     def _read(self, study: Study, reader: TrialReader | None = None) -> Indices:
-        """Read new trials of a study, or take them from a reader that has just read it."""
+        """Read new trials of a study, or copy them from a reader that has just read them."""
         indices = self._memory[study]
         indices.read(study, reader)
         if indices.reader.was_reset:
@@ -77,19 +77,19 @@ class IndexedSampler(BaseSampler, abc.ABC):
         return indices
 
     def read_from(self, study: Study, reader: TrialReader) -> None:
-        """Use the trials that a callback has just read, so that they are not read again."""
+        """Use the trials that a callback has just read, so that no second read is needed."""
         with self._memory.lock:
             self._read(study, reader)
 
     @property
     def last_index(self) -> float:
-        """The last index that has a proposal. The study stops after it."""
+        """The last index that has a proposal. After this index, the study stops."""
         return math.inf
 
     def n_free(self, study: Study, at_most: int = 1, reader: TrialReader | None = None) -> int:
         """Return the number of free proposals, counted up to ``at_most``.
 
-        A proposal is free if neither a finished nor a live trial has it.
+        A proposal is free if no finished or live trial has it.
         """
         with self._memory.lock:
             free = self._read(study, reader).free_indices(at_most)
@@ -98,7 +98,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def check_place(
         self, study: Study, trial: FrozenTrial, reader: TrialReader
     ) -> tuple[bool, int | None]:
-        """Return whether another trial has the result of this index, or had the index first.
+        """Return whether another trial has this index's result, or had the index first.
 
         Also return the number of smaller indices that have no result.
         """
@@ -130,11 +130,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int = 0,
     ) -> FrozenTrial:
-        """Return the next trial, to be created RUNNING at once with its index and parameters.
+        """Return the next trial, to be created RUNNING with its index and parameters.
 
-        The trials in ``reader`` were just read, and none belongs to a dead worker. The index is
-        chosen at random among the first ``n_rivals`` + 1 free indices. The caller creates the
-        trial, and then reads the study again, unless no other worker can have chosen meanwhile.
+        The trials in ``reader`` were just read, and no trial belongs to a dead worker. The index
+        is random among the first ``n_rivals`` + 1 free indices. The caller creates the trial, and
+        then reads the study again, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
             indices = self._read(study, reader)
@@ -142,7 +142,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             template.number = reader.next_number
             free = indices.free_indices(1 + n_rivals)
             remaining = [index for index in free if index <= self.last_index]
-            # This does not change the user's random numbers.
+            # This draw does not change the user's random numbers.
             proposal = indices.proposal(template, secrets.choice(remaining or free))
             if proposal["step"] is None:
                 proposal["step"] = self._step(study, indices, proposal)
@@ -163,7 +163,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         """Choose the parameters of a trial from its index and the trials that it saw.
 
-        A trial without an index was enqueued with only some of its parameters.
+        If a trial was enqueued with only some of its parameters, it has no index.
         """
 
     def infer_relative_search_space(
@@ -175,7 +175,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample all parameters. The values are the same as if each were sampled alone."""
+        """Sample all parameters. Sampling each parameter alone gives the same values."""
         self._raise_error_if_multi_objective(study)
         return {
             name: self.sample_independent(study, trial, name, distribution)
@@ -194,7 +194,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         with self._memory.lock:
             indices = self._memory[study]
             if trial._trial_id not in indices.sources:
-                # The trial began in another process or with another sampler.
+                # Another process or another sampler began the trial.
                 indices = self._read(study)
                 now = indices.reader.trials.get(trial._trial_id, trial)
                 proposal = indices.proposal_of(now) or indices.proposal(trial, None)
@@ -204,7 +204,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Give the trial its index and decide on its parameters."""
         if study._is_multi_objective():
-            return  # Sampling raises an error for it later, so that Optuna marks the trial failed.
+            return  # Sampling later raises the error, so that Optuna marks the trial as failed.
         with self._memory.lock:
             begin_turn(study)
             stored_proposal = proposal_of(trial, self._key)
@@ -212,7 +212,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 return  # The trial was created with its index, and maybe with its parameters.
             try:
                 proposal = self._claim(study, trial)
-            except ValueError:  # Optuna leaves a trial RUNNING if `before_trial` raises an error.
+            # If `before_trial` raises an error, Optuna leaves the trial RUNNING.
+            except ValueError:
                 end_trial(study, trial)
                 raise
             indices = self._memory[study]
@@ -239,7 +240,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if not has_read_all:
             indices = self._read(study)
         if proposal_before := indices.proposal_of(trial):
-            # The trial began earlier, in another process.
+            # Another process began the trial earlier.
             proposal_before = {**proposal_before, "owner": ownership(trial)}
             write(PROPOSAL, proposal_before)
             return proposal_before
@@ -258,7 +259,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if index is None:
                 break
             indices = self._read(study)
-            # A trial that waited may be older than other trials, but must see their indices.
+            # A waiting trial may be older than other trials, but must see their indices.
             if not has_read_all or indices.reader.ids[-1:] == [trial._trial_id]:
                 if indices.holders(index, trial._trial_id) == holders:
                     break
@@ -266,8 +267,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 gave_way = True
             has_read_all = False
             indices = self._read(study)
-        # A retry that lost its index to another trial counts as interrupted. Any other mark was
-        # copied from an earlier trial, and is removed.
+        # A retry that lost its index to another trial counts as interrupted. Any other mark is
+        # removed, because it is a copy from an earlier trial.
         ended = "interrupted" if copied_index is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
@@ -276,18 +277,18 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Mark a trial that failed here, and stop the study if nothing is left to do.
+        """Mark a trial that failed here, and stop the study if no proposal is left.
 
         Optuna calls this method only in a live worker.
         """
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            # If this was the only unfinished trial and an index was free, an index is still free.
+            # If this is the only unfinished trial and another index is free, the study continues.
             is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
             goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs
-        # A user may end the trial of a dead worker by `Study.tell`.
+        # `Study.tell` also ends trials of dead workers. These did not fail here.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
@@ -303,12 +304,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
 def _free_index(indices: Indices, trial: FrozenTrial, *, gave_way: bool) -> int:
     """Return the first free index.
 
-    After giving way, choose at random among the first free indices, as many as trials may be
-    choosing now.
+    After giving way, choose at random among the first free indices. Their number is the number of
+    trials that may be choosing now.
     """
     n_rivals = 0
     if gave_way:
         choosing = [other for other in indices.running() if indices.index_of(other) is None]
         n_rivals = sum(other._trial_id != trial._trial_id for other in choosing)
-    # This does not change the user's random numbers.
+    # This draw does not change the user's random numbers.
     return secrets.choice(indices.free_indices(1 + n_rivals))

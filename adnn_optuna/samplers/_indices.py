@@ -1,4 +1,4 @@
-"""The indices of one sampler's trials in one study, and the trials that each one saw."""
+"""The indices of a sampler's trials in a study, and the trials that each proposal saw."""
 
 import bisect
 import copy
@@ -15,21 +15,21 @@ from adnn_optuna.samplers._owners import end_trial, is_alive, is_watched, owners
 from adnn_optuna.samplers._trials import TrialReader
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
-"""A sampler's proposal for one trial. It maps a parameter's name and distribution to its value."""
+"""A sampler's proposal for one trial: a function of a parameter's name and distribution."""
 
 
 class Replayed(Protocol):
-    """A sampler's knowledge of the finished trials. It does not change if a copy of it learns."""
+    """What a sampler knows from finished trials. A copy learns without changing the original."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
-        """Learn from a trial. The index is :obj:`None` for a trial of another sampler."""
+        """Learn from a trial. For a trial of another sampler, the index is :obj:`None`."""
 
 
 State = TypeVar("State", bound=Replayed)
 
 
 def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
-    """Return a trial's own proposal record. A record that a retry copied does not count."""
+    """Return a trial's own proposal record, not a record that a retry copied."""
     proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
     if proposal is None or proposal["sampler"] != key:
         return None
@@ -47,8 +47,8 @@ class Indices:
         self.results: dict[int, FrozenTrial] = {}  # The trial that ran to its end, by index.
         self._n_done = 0  # All smaller indices have a result.
         self.sources: dict[int, ParameterSource] = {}  # By trial id.
-        # Tuples (end, omitted, state): the state knows all trials with ids below `end`, except the
-        # ids in `omitted`.
+        # Tuples (end, omitted, state). The state has learned from all trials with ids below `end`,
+        # except the ids in `omitted`.
         self._states: list[tuple[int, list[int], Any]] = []
         # For each index, the ids of all trials that ever had it.
         self._holders: dict[int | None, set[int]] = {}
@@ -56,7 +56,7 @@ class Indices:
     def read(self, study: Study, reader: TrialReader | None = None) -> None:
         """Update from the trials in ``reader``.
 
-        Without them, read the study and end trials of dead workers.
+        Without a reader, read the study and end trials of dead workers.
         """
         news = self.reader.read(study, reader)
         while reader is None:
@@ -70,7 +70,7 @@ class Indices:
             self.add(trial)
 
     def _has_died(self, study: Study, trial: FrozenTrial) -> bool:
-        # If a trial without an index dies, Optuna's heartbeats may enqueue it again, so leave it.
+        # If a trial without an index dies, Optuna may enqueue it again, so it is not ended here.
         is_to_end = self.index_of(trial) is not None or not is_watched(study)
         return is_to_end and is_alive(trial) is False
 
@@ -94,8 +94,8 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         counted = self.results.setdefault(index, trial)
-        # A worker that was declared dead may wake up and finish the same index. The older trial
-        # counts.
+        # A worker that was declared dead may wake up and finish the same index. Then the older
+        # trial counts.
         if trial._trial_id < counted._trial_id:
             self.results[index] = trial
             self._states.clear()
@@ -107,7 +107,8 @@ class Indices:
     def pending(self) -> dict[int, Proposal]:
         """Return the proposal records of unfinished trials, by their indices.
 
-        A database reads states before attributes, so a trial read as waiting may have begun.
+        A database reads states before attributes, so a trial that was read as waiting may have
+        begun.
         """
         proposals = map(self.proposal_of, self.reader.unfinished.values())
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
@@ -120,7 +121,7 @@ class Indices:
         return filter(self.is_proposed, unfinished)
 
     def is_proposed(self, index: int) -> bool:
-        """Return whether a trial is to have this index. Subclasses omit some indices."""
+        """Return whether this index is to be proposed. Subclasses omit some indices."""
         return True
 
     def free_indices(self, at_most: int) -> list[int]:
@@ -130,9 +131,10 @@ class Indices:
         return [*itertools.islice(free, at_most)]
 
     def holders(self, index: int | None, own_id: int) -> list[int]:
-        """Return the ids of the other trials that have an index, including dead trials.
+        """Return the ids of all other trials that have an index, including dead trials.
 
-        Trials with parameters come first. A trial without parameters may not have kept the index.
+        Trials with parameters come first, because a trial without parameters may not have kept the
+        index.
         """
         trials = self.reader.trials
         other_ids = self._holders.get(index, set()) - {own_id}
@@ -142,9 +144,9 @@ class Indices:
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return the proposal record that a trial is to store.
 
-        If the index was used before, the record names the same earlier trials as the first record
-        with this index. So does the record of a trial that was enqueued again after its worker
-        died.
+        If the index was used before, the record names the same earlier trials as the index's first
+        record. If the trial was enqueued again after its worker died, the record names those of
+        its first record.
         """
         first: Proposal
         if holders := self.holders(index, trial._trial_id):
@@ -157,7 +159,7 @@ class Indices:
         return self._new_proposal(trial, index)
 
     def _first_of(self, number: int) -> Proposal | None:
-        """Return the first record without an index among the trials with this number."""
+        """Return the first record without an index that trials with this number have."""
         trials = (trial for trial in self.reader.trials.values() if trial.number == number)
         proposals = filter(None, map(self.proposal_of, trials))
         return next((record for record in proposals if record["index"] is None), None)
@@ -181,12 +183,12 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that knows the trials that a proposal used. Callers must not change it.
+        """Return a state that knows the trials that a proposal saw. Callers must not change it.
 
         A state learns from trials in the order of their ids, so it is the same in each worker. A
-        copy is kept before each unfinished trial and after the last trial. So learning starts
-        again only from the first newly finished trial, even if some trial never ends. Deleted
-        trials are omitted.
+        copy is kept before each unfinished trial and after the last trial. So learning restarts
+        only at the first newly finished trial, even if an earlier trial never ends. Deleted trials
+        are omitted.
         """
         ids = self.reader.ids
         trials = self.reader.trials
@@ -209,7 +211,7 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Let a state learn from a trial that is the result of an index, or of another sampler."""
+        """Let a state learn from the result of an index, or from another sampler's trial."""
         index = self.index_of(trial)
         if index is None:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"

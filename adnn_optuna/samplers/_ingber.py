@@ -1,6 +1,6 @@
-"""The annealing as Ingber published it, with the defaults of his code, ASA 30.53.
+"""The published annealing of Ingber, with the defaults of his code, ASA 30.53.
 
-The comments cite the equations of ``_asa.py`` by their numbers. There is one more equation:
+The comments cite the equations of ``_asa.py`` by number, and one more equation:
 
 9.  cost temperature after re-annealing
     T_c0 = min(T_c0, max(|f|, |f_best|, |f - f_best|)), T_c no higher
@@ -22,7 +22,7 @@ _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
 
 
 class PublishedAnnealing(AdaptiveSimulatedAnnealing):
-    """The published annealing, except that sensitivities come from the points so far."""
+    """The published annealing, except that sensitivities are estimated from the points so far."""
 
     def __init__(self, seed: int, options: Options) -> None:
         super().__init__(seed, dataclasses.replace(options, has_reannealing=False))
@@ -30,7 +30,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._n_accepted_since = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate that is as cold as if it had existed from the start."""
+        """Add a coordinate with the temperature that it would have had from the start."""
         k_offsets = self._k_offsets
         super().add_coordinate(name, n_choices, levels)
         self._k_offsets = np.append(k_offsets, 0.0)
@@ -63,7 +63,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         """Store a point's value (NaN if it has none), and return whether the point is accepted."""
         k_offsets = self._k_offsets
         is_accepted = super().tell(index, x, f, constraints, reports)
-        self._k_offsets = k_offsets  # A coordinate also cools with trials that lack it.
+        self._k_offsets = k_offsets  # A coordinate also cools in trials without it.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):
             return is_accepted

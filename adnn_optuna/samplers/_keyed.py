@@ -1,4 +1,4 @@
-"""Optuna's samplers, with random numbers that follow from the study."""
+"""Optuna's samplers, with random numbers that depend only on the seed and the trial."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -16,17 +16,17 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
-# These samplers count trials in the study, so they need one seed for all trials.
+# These samplers count trials in the study, so all trials must have the same seed.
 COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
 
 
 class KeyedSampler(BaseSampler):
     """Sampler that makes a new inner sampler for each trial, with the trial's own seed.
 
-    Optuna's samplers draw their random numbers one after the other. So workers with the same seed
+    Optuna's samplers draw their random numbers one after another. So workers with the same seed
     repeat each other's trials, and a resumed study repeats its first trials. A keyed sampler draws
-    a trial's numbers from the seed and the trial's number. So its proposals follow from the seed,
-    the number and the study.
+    a trial's random numbers from the seed and the trial's number. So its proposals depend only on
+    the seed, the number and the study.
 
     Example:
 
@@ -45,12 +45,12 @@ class KeyedSampler(BaseSampler):
 
     Args:
         factory: A function ``(seed, n_trials) -> sampler``, which makes the sampler of a trial.
-        seed: The seed from which the trials' seeds follow.
-        n_trials: The number of trials, if it is known. The factory gets this number.
+        seed: The trials' seeds follow from this seed.
+        n_trials: The number of trials, if it is known. It is passed to the factory.
 
     Raises:
-        TypeError: If the factory does not make a sampler, or makes one that counts its trials in
-            the study (this package's samplers, and samplers that enumerate).
+        TypeError: If the factory does not make a sampler, or makes a sampler that counts its
+            trials in the study. This package's samplers count, and so do samplers that enumerate.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class KeyedSampler(BaseSampler):
 
 
 class KeyedIndexSampler(IndexedSampler):
-    """A keyed sampler with indices. It gives the index of a dead trial the same proposal again."""
+    """A keyed sampler with indices. It repeats the proposal of a dead trial for the same index."""
 
-    _proposes_before = False  # Optuna's samplers write to the trial, so it must be stored.
+    _proposes_before = False  # Optuna's samplers write to the trial, so the trial must be stored.
 
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
@@ -138,8 +138,8 @@ class KeyedIndexSampler(IndexedSampler):
         number = proposal["owner"]["trial"]
         id_of = storage.get_trial_id_from_study_id_trial_number
         trial = storage.get_trial(id_of(study._study_id, number))
-        # Optuna's samplers see the present study, not the study at the first proposal with this
-        # index. So values of the first trial with this index are reused.
+        # Optuna's samplers see the current study, not the study at the first proposal with this
+        # index. So the values of the first trial with this index are reused.
         holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
@@ -148,7 +148,7 @@ class KeyedIndexSampler(IndexedSampler):
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
-            undisturbed.number = index  # CmaEsSampler's random numbers follow from the number.
+            undisturbed.number = index  # The random numbers of CmaEsSampler depend on the number.
         relative = sampler.sample_relative(study, undisturbed, space)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
@@ -162,7 +162,7 @@ class KeyedIndexSampler(IndexedSampler):
                 return first.params[name]
             return sampled
 
-        # The parameters that a retry copied were drawn first, so draw them first again.
+        # The parameters that a retry copied were drawn first, so this draws them first, too.
         for name, distribution in trial.distributions.items():
             if name not in trial.system_attrs.get("fixed_params", ()):
                 value(name, distribution)
@@ -171,6 +171,6 @@ class KeyedIndexSampler(IndexedSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Call `after_trial` of a new inner sampler, too, because it may store the constraints."""
+        """Also call `after_trial` of a new inner sampler, because it may store constraints."""
         self._keyed.of_key(0).after_trial(study, trial, state, values)
         super().after_trial(study, trial, state, values)

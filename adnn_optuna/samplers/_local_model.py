@@ -1,4 +1,4 @@
-"""A model of the objective near a point, fitted to the trials so far."""
+"""A model of the objective near a point, fitted to trials."""
 
 import dataclasses
 import math
@@ -6,9 +6,9 @@ from typing import Self
 
 import numpy as np
 
-# A fit tries two smoothings: almost none, and so much that noise averages out.
+# A fit tries two smoothings: almost none, and a smoothing that averages noise out.
 _SMOOTHINGS = 1e-6, 1.0
-_TAIL_RIDGE = 1e-9  # Keeps the linear part defined if all points lie in a plane.
+_TAIL_RIDGE = 1e-9  # This keeps the linear part defined if all points are in a plane.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +25,12 @@ class PointPool:
         return len(self.values)
 
     def with_coordinate(self) -> Self:
-        """Return the pool with one more coordinate. It is NaN for all points so far."""
+        """Return the pool with one more coordinate, which is NaN for all points so far."""
         unknown = np.full((len(self), 1), np.nan)
         return self.with_points(np.hstack([self.points, unknown]))
 
     def with_points(self, points: np.ndarray) -> Self:
-        """Return the pool with other coordinates of its points."""
+        """Return the pool with its points in other coordinates."""
         return dataclasses.replace(self, points=points)
 
     def with_point(self, x: np.ndarray, value: float) -> Self:
@@ -52,7 +52,7 @@ class PointPool:
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
     def with_guesses(self, points: np.ndarray, guesses: np.ndarray) -> Self:
-        """Return the pool with guessed points, whose values are all worse than the best value."""
+        """Return the pool with guessed points. All guesses are worse than the best value."""
         if not len(guesses):
             return self
         guesses = np.maximum(guesses, np.nextafter(self.values.min(), math.inf))
@@ -70,10 +70,10 @@ class PointPool:
         return np.arange(len(self)) >= len(self) - self.n_guesses
 
     def without_outliers(self) -> Self:
-        """Return the pool with a limit on values that are far above the median.
+        """Return the pool, with values limited that are far above the median.
 
-        The limit is twice as far from the median as the lowest value. Larger values say little
-        about where the best point is, but would determine the scale of all values.
+        The limit's distance from the median is twice the lowest value's distance. Larger values
+        say little about where the best point is, but would determine the scale of all values.
         """
         median = np.median(self.values)
         with np.errstate(over="ignore"):  # If the limit overflows, no value is far above.
@@ -90,8 +90,8 @@ class PointPool:
 class LocalModel:
     """A cubic radial basis function with a linear tail. Points are rows in [0, 1].
 
-    It is the smoothest function through the values, or near them if there is noise. Noise is
-    estimated by predicting each value from all others.
+    It is the smoothest function through the values, or near them if there is noise. The noise is
+    estimated by predicting each value from all other values.
     """
 
     def __init__(self, points: np.ndarray) -> None:
@@ -104,13 +104,13 @@ class LocalModel:
     def fit(
         self, values: np.ndarray, is_guess: np.ndarray | None = None, *, is_exact: bool = False
     ) -> bool:
-        """Fit the values, with smoothing if it predicts better.
+        """Fit the values, with smoothing if smoothing predicts better.
 
         Return whether the fit can predict.
 
         Guesses are always smoothed.
         """
-        from scipy.linalg import blas, lapack  # The import takes as long as importing Optuna.
+        from scipy.linalg import blas, lapack  # This import takes as long as importing Optuna.
 
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
@@ -134,15 +134,15 @@ class LocalModel:
             diagonal[:m] = smoothing
             if is_guess is not None:
                 diagonal[:m][is_guess] = _SMOOTHINGS[-1]
-            # The inversion takes most of the time of a proposal. LAPACK's routines for symmetric
+            # The inversion takes most of a proposal's time. LAPACK's routines for symmetric
             # matrices need a fifth of the time of `numpy.linalg.inv`.
             factors, pivots, failure = lapack.dsytrf(matrix)
             inverse, is_singular = lapack.dsytri(factors, pivots)
             if failure or is_singular:
                 continue
             weights = blas.dsymv(1.0, inverse, right_side)
-            # This is the error if each value is predicted from all others, without further fits.
-            # It is NaN if the points are badly placed.
+            # This is the error of predicting each value from all other values, without further
+            # fits. It is NaN if the points are badly placed.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 errors = weights[:m] / inverse.diagonal()[:m]
                 error = errors @ errors
@@ -176,8 +176,8 @@ class LocalModel:
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:
     """Estimate how fast the values rise from the best point along each coordinate.
 
-    Ingber takes finite differences, each of which costs an evaluation. Here, the curvatures of a
-    separable parabola are fitted to the points near the best point.
+    Ingber takes finite differences, and each of them costs an evaluation. Here, a separable
+    parabola is fitted to the points near the best point, and its curvatures are used.
     """
     values = values / (np.abs(values).max() or 1.0)  # Differences of large values overflow.
     rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()

@@ -1,6 +1,6 @@
 """The method of Broyden, Fletcher, Goldfarb and Shanno (BFGS), as in [1].
 
-The overhead of SciPy's implementation takes as much time as the likelihood of 50 points.
+For 50 points, the overhead of SciPy's implementation takes as much time as the likelihood.
 
 References:
     [1] J. Nocedal and S. J. Wright. Numerical optimization. Springer, 2006. Chapter 6.
@@ -14,7 +14,7 @@ import numpy as np
 _GRADIENT_TOLERANCE = 0.1
 _LONGEST_STEP = 2.0
 _N_HALVINGS = 8
-_SUFFICIENT_DECREASE = 1e-4  # As a share of the decrease that the slope predicts.
+_SUFFICIENT_DECREASE = 1e-4  # As a share of the decrease that the gradient predicts.
 
 Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 """A function of a point that returns its value and its gradient."""
@@ -31,7 +31,7 @@ class Minimum(NamedTuple):
 def minimize(
     loss: Loss, x: np.ndarray, n_steps: int, inverse_hessian: np.ndarray | None = None
 ) -> Minimum:
-    """Descend a number of steps from a point."""
+    """Search for a minimum from a point, for a number of steps."""
     value, gradient = loss(x)
     is_unscaled = inverse_hessian is None
     if inverse_hessian is None:  # The first step has length 1.

@@ -1,7 +1,7 @@
 """Candidates and models for spaces with categories, integers and conditions.
 
-A missing coordinate of a point is NaN. Models use the middle of its range instead, as SMAC does
-[1].
+A point's missing coordinates are NaN. For models, they are in the middle of their range, as in
+SMAC [1].
 
 References:
     [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
@@ -16,15 +16,15 @@ from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# The squared distance of two different choices in the search for the nearest points. Two numbers
-# that are half a range apart have the same squared distance.
+# The squared distance of two different choices, for finding the nearest points. Two numbers that
+# are half a range apart have the same squared distance.
 _SWAP = 0.25
-N_LATEST = 5  # A model always has this many of the latest points.
+N_LATEST = 5  # A model always has this number of latest points.
 _N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # These numbers limit the time of a fit.
 
 
 def without_nan(points: np.ndarray) -> np.ndarray:
-    """Return points with 0.5 in place of missing coordinates."""
+    """Return points with missing coordinates replaced by 0.5."""
     return np.where(np.isnan(points), 0.5, points)
 
 
@@ -43,8 +43,8 @@ def is_untried(
 ) -> np.ndarray:
     """Return which coordinates of candidates have values that the model does not know.
 
-    A category is unknown if at most one trial had it. A number is unknown if all trials share
-    another value.
+    A category is unknown if at most one trial had it. A number is unknown if the coordinate had
+    one other value in all trials.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
@@ -57,7 +57,7 @@ def is_untried(
 
 
 def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -> np.ndarray:
-    """Return which candidates equal one of the points."""
+    """Return which candidates equal a known point."""
     is_equal = np.ones((len(candidates), len(points)), dtype=bool)
     for column in np.argsort(is_finite):  # The most distinctive columns come first.
         is_equal &= candidates[:, column, None] == points[:, column]
@@ -111,7 +111,7 @@ def nearest(
     size: int,
     is_wanted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return ``size`` rows: all wanted points, and the points nearest to ``x``."""
+    """Return ``size`` rows: all wanted points, and then the points nearest to ``x``."""
     if len(points) <= size:
         return np.arange(len(points))
     squares = np.where(n_choices > 0, _SWAP * (points != x), (points - x) ** 2).sum(axis=1)

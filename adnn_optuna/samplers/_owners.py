@@ -1,7 +1,7 @@
-"""Find out which process owns a trial, and whether this process is alive.
+"""The process that owns a trial, and whether this process is alive.
 
-A process that died may have left a RUNNING trial. Optuna notices this by heartbeats, which take
-minutes and exist in few storages. This module looks up processes on its own host instead.
+If a process dies, its trial remains RUNNING. Optuna detects this by heartbeats, which take minutes
+and exist in few storages. This module looks up processes on its own host instead.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
-# The active runs of this process, and the run of the present thread. A run is a block of
-# `run_of_trials`. A trial that began outside of any run is live as long as its process lives.
+# The active runs of this process, and the run of the current thread. A run is a block of
+# `run_of_trials`. A trial that began outside any run is live as long as its process is.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
-# In `Study.optimize`, a thread runs one trial of a study at a time. The time of a trial in its
-# thread is its turn. For each thread and study, this stores the run of the trial and, until
+# In `Study.optimize`, a thread runs one trial of a study at a time. A trial's turn is the time of
+# the trial in its thread. For each thread and study, this stores the run of the trial and, until
 # `after_trial`, the run around it. A new trial ends the turn of the previous trial, because an
 # exception such as SystemExit may have prevented `after_trial`.
 _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
@@ -38,7 +38,7 @@ _turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 def begin_turn(study: Study) -> None:
     """Begin the turn of a new trial, if this thread is in the study's `Study.optimize`.
 
-    This ends the turn of the trial that the thread began before.
+    This also ends the turn of the thread's previous trial.
     """
     _forget_turn(study)
     if study._thread_local.in_optimize_loop:
@@ -46,11 +46,11 @@ def begin_turn(study: Study) -> None:
         _turns[threading.current_thread(), study.study_name] = token, _run.get()
         _run.set(token)
     elif _run.get() not in _runs:
-        _run.set("")  # The trial's run was left by an exception.
+        _run.set("")  # An exception ended the trial's run.
 
 
 def end_turn(study: Study) -> None:
-    """Assign this thread's next trials to the code around its trial in `Study.optimize`.
+    """Assign this thread's next trials to the run outside its trial in `Study.optimize`.
 
     The trial itself stays live until the next trial, because Optuna tells it after `after_trial`.
     """
@@ -72,18 +72,18 @@ def _is_under_way(run: str) -> bool:
 
 
 def heartbeat_interval(study: Study) -> int | None:
-    """Return the seconds between the storage's heartbeats, or :obj:`None` if it has none."""
+    """Return the seconds between the storage's heartbeats, or :obj:`None` without heartbeats."""
     return getattr(study._storage, "get_heartbeat_interval", lambda: None)()
 
 
 def is_watched(study: Study) -> bool:
-    """Return whether this thread's run, or Optuna, ends the trials of dead workers."""
+    """Return whether this thread's run, or Optuna, ends trials of dead workers."""
     return _run.get() in _runs or heartbeat_interval(study) is not None
 
 
 @contextlib.contextmanager
 def run_of_trials(study: Study) -> Iterator[None]:
-    """Assign the trials that this thread begins within the context to a new run.
+    """Assign the trials that this thread begins in this context to a new run.
 
     When the context ends, its unfinished trials are no longer live.
     """
@@ -99,16 +99,16 @@ def run_of_trials(study: Study) -> Iterator[None]:
 
 
 def _start_time(process_id: int) -> str | None:
-    """Return when a process started. Its id alone does not identify it, because ids are reused.
+    """Return a process's start time. An id alone does not identify a process: ids are reused.
 
     Return :obj:`None` if no such process exists, and an empty text if its start is hidden.
     """
     if sys.platform == "linux":
         # The start is stored in clock ticks since a boot, with the boot's id. The start times of
-        # `psutil` depend on the system clock: after it is set, all live workers would seem dead.
-        # The second field, the name of the command, may contain blanks and parentheses.
+        # `psutil` depend on the system clock: after the clock is set, all live workers would seem
+        # dead. The second field, the command's name, may contain blanks and parentheses.
         fields = _text(f"/proc/{process_id}/stat").rpartition(")")[2].split()
-        if fields:  # A zombie has ended, but its parent has not yet read the exit code.
+        if fields:  # A zombie has ended, but its parent has not read the exit code yet.
             boot = _text("/proc/sys/kernel/random/boot_id")
             return None if fields[0] in "ZX" else f"{fields[19]}@{boot}"
         return None if _is_gone(process_id) else ""
@@ -127,7 +127,7 @@ def _is_gone(process_id: int) -> bool:
     """Return whether a process without an entry in ``/proc`` has ended.
 
     A system may hide other users' processes in ``/proc``, or the whole folder. If the folder is
-    hidden, the container of a process is unknown, so the answer is no.
+    hidden, the process may be in another container, so the answer is no.
     """
     if not Path("/proc/self/stat").exists():
         return False
@@ -151,7 +151,7 @@ def _host() -> str:
     identifiers = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
         identifiers.append(str(Path("/proc/self/ns/pid").readlink()))
-    # The machine's id must stay secret, so its hash is used.
+    # The machine's id must stay secret, so it is hashed.
     digest = hashlib.sha256(" ".join(identifiers).encode()).hexdigest()[:8]
     return f"{socket.gethostname()}#{digest}"
 
@@ -162,7 +162,7 @@ def _own_start_time(process_id: int) -> str:
 
 
 def ownership(trial: FrozenTrial | Trial) -> Owner:
-    """Return the stored owner of a trial that this process runs."""
+    """Return the owner to store for a trial that this process runs."""
     pid = os.getpid()  # The id is not cached, because a forked child has another id.
     start = _own_start_time(pid)
     return {
@@ -175,7 +175,7 @@ def ownership(trial: FrozenTrial | Trial) -> Owner:
 
 
 def owned_template(number: int, **parts: Any) -> FrozenTrial:
-    """Return a RUNNING trial of this process, which should be created with this number."""
+    """Return a RUNNING trial of this process, to be created with this number."""
     template = create_trial(state=TrialState.RUNNING, **parts)
     template.number = number
     template.system_attrs[OWNER] = ownership(template)
@@ -188,9 +188,9 @@ def claim_of(trial: FrozenTrial | Trial) -> str:
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return the last known owner of a trial. If several claim the trial, prefer a live owner.
+    """Return the last known owner of a trial. If several runs claim it, prefer a live one.
 
-    A retry begins with a copy of another trial's attributes. So owners of other trials are
+    A retry begins with a copy of another trial's attributes, so owners of other trials are
     ignored.
     """
     attrs = trial.system_attrs
@@ -211,7 +211,7 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def is_alive(trial: FrozenTrial) -> bool | None:
-    """Return whether a trial's owner is alive, or :obj:`None` if this host cannot tell."""
+    """Return whether a trial's owner is alive, or :obj:`None` if this host does not know."""
     owner = owner_of(trial)
     if owner is None:
         return None
@@ -230,10 +230,10 @@ def _lives(owner: Owner) -> bool | None:
 
 
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:
-    """End an unfinished trial with the state FAIL, without the mark that it failed by itself.
+    """End an unfinished trial with the state FAIL, without the mark of a failed objective.
 
-    The storage needs one transaction. Nothing happens if another worker has ended or deleted the
-    trial since it was read.
+    The storage needs one transaction. If another worker has ended or deleted the trial since the
+    read, nothing happens.
     """
     with contextlib.suppress(UpdateFinishedTrialError, KeyError):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Random numbers that follow from their purpose, not from earlier draws."""
+"""Random numbers that depend on their purpose, not on earlier draws."""
 
 import hashlib
 from typing import Any
@@ -33,7 +33,7 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
 def draw_key(proposal: Proposal) -> int:
     """Return the key of a trial's random numbers.
 
-    It follows from the index, or without an index from the trial's number.
+    It is the index. Without an index, it is the trial's number.
     """
     number = proposal.get("retries", proposal["owner"]["trial"])
     if proposal["index"] is None:
@@ -42,15 +42,15 @@ def draw_key(proposal: Proposal) -> int:
 
 
 def check_seed(seed: Any) -> None:
-    """Raise unless the seed is :obj:`None` or an integer of 64 bits."""
+    """Raise an error unless the seed is :obj:`None` or an integer of 64 bits."""
     if seed is not None:
         check_integer("seed", seed, low=0)
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
-    """Return the seed. If it is :obj:`None`, it follows from the study's name and beginning.
+    """Return the seed. If it is :obj:`None`, derive it from the study's name and beginning.
 
-    A study's name and beginning never change, so all workers and a resumed study share a seed.
+    A study's name and beginning never change, so all workers and resumed runs have the same seed.
     """
     if seed is not None:
         return int(seed)

@@ -17,12 +17,12 @@ RESTART = "restart"
 class RandomRestartSampler(IndexedSampler):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
-    It is for objectives with a random start, whose seed is ``restart``. The best of n such trials
-    gains by selection alone. So any search over initial weights has to beat it with as many
-    trials. Other parameters are sampled at random, each uniformly (in the logarithm with
-    ``log=True``).
+    It is for objectives with random initial values whose seed is ``restart``. The best of n such
+    trials gains by selection alone. So a search over initial weights must beat this sampler with
+    the same number of trials. Other parameters are sampled uniformly at random (in the logarithm
+    with ``log=True``).
 
-    Don't use it to search: it learns nothing from the values. If the start is not a parameter, use
+    Don't use it to search: it does not learn from values. If the seed is not a parameter, use
     :class:`~optuna.samplers.RandomSampler`.
 
     Example:
@@ -44,14 +44,14 @@ class RandomRestartSampler(IndexedSampler):
 
     Note:
         A new sampler continues where the study stopped. No two workers get the same restart. If a
-        worker dies, its restart is done again. With an objective of your own, a restart that
-        Ctrl-C interrupted in ``study.optimize`` is not done again.
+        worker dies, its restart is repeated. With your own objective, a restart that Ctrl-C
+        interrupted in ``study.optimize`` is not repeated.
 
-        If ``restart`` begins above 0 or has a step, it takes its values in order, and then repeats
-        the last value. An enqueued trial without ``restart`` gets a random value.
+        If the range of ``restart`` begins above 0 or has a step, its values come in order, and
+        then the last value is repeated. An enqueued trial without ``restart`` gets a random value.
 
     Args:
-        seed: Seed for the other parameters. If :obj:`None`, it follows from the study.
+        seed: Seed for the other parameters. If :obj:`None`, the seed follows from the study.
     """
 
     def __init__(self, seed: int | None = None) -> None:

@@ -1,9 +1,9 @@
-"""Replicates: a search evaluates its leading configurations again, each time with a new seed.
+"""Replicates: a search evaluates its best configurations again, each time with a new seed.
 
 The best of many noisy values is biased upward, and often does not belong to the best
-configuration. So a part of the budget goes to replicates. Of the two configurations with the best
-means, the one with fewer values gets the next replicate. The configuration with the best mean of
-at least two values is recommended.
+configuration. So a part of the budget is for replicates. Of the two configurations with the best
+means, the configuration with fewer values gets the next replicate. The search recommends the
+configuration with the best mean among those with at least two values.
 """
 
 import bisect
@@ -28,23 +28,23 @@ from adnn_optuna.samplers._trials import PerStudy, TrialReader, cost_sign, is_do
 _N_LEADING = 2
 
 Place = tuple[int, int]
-"""A replicate's place: the number of its configuration's first trial, and a count from 1."""
+"""A replicate's position: the number of its configuration's first trial, and a count from 1."""
 
 
 @dataclasses.dataclass(eq=False)
 class Configuration:
-    """One configuration of a search, with the values of all its completed trials."""
+    """A configuration of a search, with the values of all its completed trials."""
 
-    first: FrozenTrial  # The first of these trials.
+    first: FrozenTrial  # The configuration's first completed trial.
     values: list[float] = dataclasses.field(default_factory=list)
-    # The counts of ended replicates.
+    # The counts of replicates that have ended.
     repetitions: set[int] = dataclasses.field(default_factory=set)
-    has_failed: bool = False  # Whether a replicate has no value and no substitute for it.
+    has_failed: bool = False  # Whether a replicate has neither a value nor a substitute value.
 
     def add(self, trial: FrozenTrial, repetition: int, failed: float | None) -> None:
         """Add a trial of this configuration. Trials of the search itself have repetition 0.
 
-        A replicate that is not completed has the value ``failed``, if that is a number.
+        A replicate that does not complete has the value ``failed``, if this is a number.
         """
         if may_be_best(trial):
             self.values.append(trial.values[0])
@@ -57,7 +57,7 @@ class Configuration:
 
 
 def replicate_of(trial: FrozenTrial) -> Place | None:
-    """Return a replicate's place, or :obj:`None` for a trial of the search itself."""
+    """Return a replicate's position, or :obj:`None` for a trial of the search itself."""
     stored: Replicate | None = trial.system_attrs.get(REPLICATE)
     if stored is None:
         return None
@@ -65,14 +65,14 @@ def replicate_of(trial: FrozenTrial) -> Place | None:
 
 
 def _place_of(trial: FrozenTrial) -> Place:
-    """Return a replicate's place. For a trial of the search itself, it is its number and 0."""
+    """Return a replicate's position, or (number, 0) for a trial of the search itself."""
     return replicate_of(trial) or (trial.number, 0)
 
 
 def configurations_of(
     trials: Iterable[FrozenTrial], failed: float | None = None
 ) -> dict[int, Configuration]:
-    """Map the number of each configuration's first trial to the configuration.
+    """Return each configuration by the number of its first trial.
 
     All ``trials`` have ended.
     """
@@ -83,7 +83,7 @@ def configurations_of(
         if not repetition and may_be_best(trial):
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             configurations.setdefault(number, Configuration(trial))
-        if number in configurations:  # The first trial may be deleted, or lack a value.
+        if number in configurations:  # The first trial may be deleted, or have no value.
             configurations[number].add(trial, repetition, failed)
     return configurations
 
@@ -108,9 +108,9 @@ def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Co
 def replicated(
     trials: Iterable[FrozenTrial], direction: StudyDirection, failed: float | None = None
 ) -> list[Configuration]:
-    """Return the configurations with two or more values, the recommended configuration first.
+    """Return the configurations with two or more values, the recommended one first.
 
-    A configuration that the sampler proposed twice also has two values. If the search made no
+    If the sampler proposes a configuration twice, it also has two values. If the search made no
     replicates, the list is empty, because such values may have the same seed.
     """
     configurations = [*configurations_of(trials, failed).values()]
@@ -122,7 +122,7 @@ def replicated(
 
 
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
-    """Return the next ``count`` replicates, which begin together. ``best`` is ranked."""
+    """Return the next ``count`` replicates, which begin together. ``best`` must be ranked."""
     leading = best[:_N_LEADING]
     if not leading:
         return []
@@ -132,7 +132,7 @@ def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
     }
     places = []
     for _ in range(count):
-        # If both have equally many values, the better configuration comes first.
+        # If the numbers of values are equal, the better configuration comes first.
         number = min(n_values, key=n_values.__getitem__)
         repetition = 1
         while repetition in repetitions[number]:
@@ -156,7 +156,7 @@ class _Ranking:
     def read(self, study: Study, reader: TrialReader) -> None:
         """Add new trials.
 
-        If all of them are replicates, only their configurations are sorted again.
+        If all new trials are replicates, only their configurations are sorted again.
         """
         news = [trial for trial in self._reader.read(study, reader) if is_done(trial)]
         if self._reader.was_reset or not all(map(replicate_of, news)):
@@ -173,22 +173,22 @@ class _Ranking:
 
 
 class ReplicateSampler(RandomSampler):
-    """Sampler that proposes the replicates of a search. Workers make each replicate once.
+    """Sampler that proposes the replicates of a search. Each replicate runs once.
 
     Args:
-        failed: The value that a failed replicate counts as. If :obj:`None`, a configuration with
-            a failed replicate is ranked last.
+        failed: The value of a failed replicate. If :obj:`None`, a configuration with a failed
+            replicate comes last.
     """
 
     last_index = 2**31 - 1
-    n_wanted: float = math.inf  # There are replicates until a limit of the search is reached.
+    n_wanted: float = math.inf  # Only the limits of the search end the replicates.
 
     def __init__(self, failed: float | None = None) -> None:
         super().__init__()
         self._memory = PerStudy(functools.partial(_Ranking, failed=failed))
 
     def place_of(self, trial: FrozenTrial) -> Place | None:
-        """Return a replicate's place, or :obj:`None` for a trial of the search itself."""
+        """Return a replicate's position, or :obj:`None` for a trial of the search itself."""
         return replicate_of(trial)
 
     def sample_independent(
@@ -203,13 +203,13 @@ class ReplicateSampler(RandomSampler):
         raise WrongParametersError.of(study.study_name, trial.params, used)
 
     def n_free(self, study: Study, at_most: int, reader: TrialReader) -> int:
-        """Return how many replicates may begin now, counted up to ``at_most``."""
+        """Return the number of replicates that may begin now, counted up to ``at_most``."""
         return len(self._free(study, reader, at_most))
 
     def check_place(
         self, study: Study, trial: FrozenTrial, reader: TrialReader
     ) -> tuple[bool, None]:
-        """Return whether another trial made a trial's replicate meanwhile.
+        """Return whether another trial has made a trial's replicate meanwhile.
 
         The second value is None, because replicates have no order.
         """
@@ -224,7 +224,7 @@ class ReplicateSampler(RandomSampler):
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
-        """Return a free replicate, to be created RUNNING, if there is one."""
+        """Return a free replicate, to be created RUNNING, or None."""
         # The choice is random, because other workers may choose at the same moment.
         if not (free := self._free(study, reader, 1 + n_rivals)):
             return None
@@ -239,7 +239,7 @@ class ReplicateSampler(RandomSampler):
         return template
 
     def _free(self, study: Study, reader: TrialReader, count: int) -> list[Place]:
-        """Return up to ``count`` wanted replicates that no worker is making."""
+        """Return up to ``count`` replicates that are wanted and not running."""
         held = {replicate_of(trial) for trial in reader.unfinished.values()}
         self._memory[study].read(study, reader)
         places = next_replicates(self._memory[study].best, count + len(held))

@@ -1,4 +1,4 @@
-"""Guesses of the values that pruned trials would have reached, from their reports."""
+"""Guesses of the final values of pruned trials, from the values that trials reported."""
 
 import dataclasses
 import math
@@ -15,14 +15,15 @@ Reports = Mapping[int, float]
 
 @dataclasses.dataclass(frozen=True)
 class ReportPool(PointPool):
-    """Points of trials that reported something.
+    """Points of trials that reported values.
 
-    A value is the final value, or NaN for a pruned trial.
+    A point's value is the final value, or NaN for a pruned trial.
 
-    In a full pool, the first old pruned point is replaced, because NaN counts as the worst value.
+    In a full pool, a new point replaces the first old pruned point, because NaN counts as the
+    worst value.
     """
 
-    # The reports of each point that was ever in the pool, by number.
+    # The reports of all points that were ever in the pool, by the point's number.
     reports: tuple[Reports, ...] = ()
 
     def with_reports(self, x: np.ndarray, value: float, reports: Reports) -> Self:
@@ -33,8 +34,8 @@ class ReportPool(PointPool):
     def guesses(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the pruned points whose final values can be guessed, and the guesses.
 
-        A guess is the value that fits the rank of a trial's last report among all reports at that
-        step. Later steps are handled first, so that their guesses count at earlier steps.
+        A guess has the rank among final values that the trial's last report has among all reports
+        at that step. Later steps come first, because their guesses are used at earlier steps.
         """
         values = self.values.copy()
         is_pruned = np.isnan(values)
@@ -55,7 +56,7 @@ class ReportPool(PointPool):
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the ranks of values. Equal values have the mean of their ranks."""
+    """Return the ranks of values. Equal values get their mean rank."""
     ordered = np.sort(values)
     first, last = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
     return (first + last) / 2
@@ -64,11 +65,12 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def _fitting_values(
     ranks: np.ndarray, known_ranks: np.ndarray, known_values: np.ndarray
 ) -> np.ndarray:
-    """Return the values that fit ``ranks``.
+    """Return the values at ``ranks``, interpolated between known ranks.
 
-    They are NaN if fewer than two different ranks are known.
+    All are NaN if fewer than two different ranks are known.
 
-    Beyond the last known rank, values rise with the average slope from the first to the last.
+    Beyond the last known rank, values increase with the average slope from the first to the last
+    known rank.
     """
     if len(np.unique(known_ranks)) < 2:
         return np.full(len(ranks), math.nan)

@@ -1,4 +1,4 @@
-"""Readers of a growing study's trials. Each finished trial is read only once."""
+"""Readers of a growing study's trials. Each finished trial is read once."""
 
 import contextlib
 import itertools
@@ -16,31 +16,31 @@ from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
 
-# These storages cannot delete trials, so a trial's number is its place in the list.
+# These storages cannot delete trials, so a trial's number is its position in the list.
 _KEEPING_ALL = (InMemoryStorage, JournalStorage)
-# Listing this many trials takes a storage about as long as reading a single trial by its id.
+# For a storage, listing this number of trials takes about as long as reading one trial by id.
 _LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
     """The trials of a study at the last read.
 
-    Trials are looked up by their ids, which rise in the order of creation. A user may have deleted
-    rows of a database, and then Optuna gives numbers twice.
+    Trials are looked up by their ids, which increase in the order of creation. Numbers are not
+    unique: if a user deletes rows of a database, Optuna assigns numbers again.
     """
 
     def __init__(self) -> None:
         self._forget()
-        # Whether the list of the last read did not continue the earlier list. Then trials were
-        # deleted, or another study has the id of a deleted study.
+        # Whether the last list did not continue the earlier list. This happens if trials were
+        # deleted, or if the id belonged to a deleted study.
         self.was_reset: bool = False
 
     def _forget(self) -> None:
         self.trials: dict[int, FrozenTrial] = {}  # All trials, by id.
         self.ids: list[int] = []  # The ids of all trials, in ascending order.
-        self.unfinished: dict[int, FrozenTrial] = {}  # The trials that had not finished, by id.
+        self.unfinished: dict[int, FrozenTrial] = {}  # Trials that had not finished, by id.
         self.listed: list[FrozenTrial] = []  # All trials, in the storage's order.
-        self._places: dict[int, int] = {}  # The places of unfinished trials in `listed`, by id.
+        self._places: dict[int, int] = {}  # Positions of unfinished trials in `listed`, by id.
 
     @property
     def first(self) -> FrozenTrial:
@@ -64,22 +64,21 @@ class TrialReader:
     def is_all_before(self, trial: FrozenTrial) -> bool:
         """Return whether all trials before a new one are known and finished.
 
-        At the last read, no trial was unfinished, and the new trial's number shows that no other
-        was added.
+        This is so if no trial was unfinished at the last read and the new trial has the next
+        number.
         """
         return not self.unfinished and trial.number == len(self.ids)
 
     def has_listed(self, study: Study) -> bool:
-        """Return whether a storage reads each list in a transaction, so that readers share it."""
+        """Return whether a storage reads a list in one transaction, so readers can share it."""
         return not isinstance(study._storage, _KEEPING_ALL)
 
     def read(self, study: Study, other: "TrialReader | None" = None) -> list[FrozenTrial]:
-        """Read all trials and return those that are new or were unfinished.
+        """Read all trials, and return the trials that are new or were unfinished.
 
-        ``other`` is a reader that has just listed the trials. With it, nothing is read from the
-        storage.
+        If ``other`` is a reader that has just listed the trials, the storage is not read again.
         """
-        # The storage is asked directly, because some pruners hide trials from samplers. See
+        # Some pruners hide trials from samplers, so this asks the storage directly. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
         news = self._read_few(study) if other is None else None
@@ -98,7 +97,7 @@ class TrialReader:
         return [*news.values()]
 
     def _read_all(self, study: Study, other: "TrialReader | None") -> dict[int, FrozenTrial]:
-        """Return the trials that are new or were unfinished, by their places in the list."""
+        """Return the trials that are new or were unfinished, by their positions in the list."""
         if other is None:
             listed = study._storage.get_all_trials(study._study_id, deepcopy=False)
         else:
@@ -114,8 +113,8 @@ class TrialReader:
                 self._remove(trial_id)
         elif not isinstance(study._storage, _KEEPING_ALL):
             for place, trial in [*news.items()]:
-                # Optuna's caches keep a deleted unfinished trial, unless a new trial of the same
-                # study gets its id. So the storage is asked.
+                # Optuna's caches keep deleted unfinished trials, unless a new trial of the same
+                # study gets the same id. So this asks the storage.
                 if trial is before[place]:
                     try:
                         news[place] = study._storage.get_trial(trial._trial_id)
@@ -129,10 +128,10 @@ class TrialReader:
         return news
 
     def _is_continued_by(self, listed: Sequence[FrozenTrial]) -> bool:
-        """Return whether a list begins with the known trials and continues with newer ones."""
+        """Return whether a list begins with the known trials and continues with newer trials."""
         n_known = len(self.listed)
         start = 0
-        # Finished trials are the same objects, so slices of them are compared fast.
+        # Finished trials are the same objects in both lists, so comparing slices is fast.
         for place in sorted(self._places.values()):
             if self.listed[start:place] != listed[start:place]:
                 return False
@@ -148,14 +147,14 @@ class TrialReader:
         del self.trials[trial_id], self._places[trial_id]
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
-        """Read only the trials that may have changed. Return :obj:`None` if all must be listed."""
+        """Read only trials that may have changed; return :obj:`None` if all must be listed."""
         n_known = len(self.ids)
         storage = study._storage
         n_few = n_known // _LISTED_MEANWHILE
         if not n_few or len(self._places) > n_few or self.has_listed(study):
             return None
         news = {}
-        with contextlib.suppress(KeyError):  # There may be no trial with the next number yet.
+        with contextlib.suppress(KeyError):  # A trial with the next number may not exist yet.
             for trial_id, place in self._places.items():
                 news[place] = storage.get_trial(trial_id)
             for number in itertools.count(n_known):
@@ -167,18 +166,18 @@ class TrialReader:
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
-    """Return whether two reads of an unfinished trial are of the same trial."""
-    # SQLite gives the ids of deleted trials to new trials, which start later. A waiting trial may
-    # have started since the first read.
+    """Return whether an unfinished trial is the same trial in two reads."""
+    # SQLite gives the ids of deleted trials to new trials, and these start later. A waiting trial
+    # may have started since the first read.
     began = old.datetime_start
     return old._trial_id == new._trial_id and began in (None, new.datetime_start)
 
 
 class PerStudy(Generic[Kept]):
-    """A cache for each study, which lives as long as the study's storage.
+    """A cache for each study. It is kept as long as the study's storage exists.
 
-    A copy of the cache is empty, also in another process. Threads hold the cache's lock while they
-    use it.
+    A copy of the cache is empty, including copies in other processes. Threads lock the cache while
+    they use it.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
@@ -202,7 +201,7 @@ class PerStudy(Generic[Kept]):
 
 
 def beginning(trial: FrozenTrial) -> str:
-    """Return the second at which a trial began. Hours and minutes depend on time zones."""
+    """Return the second at which a trial began, because hours and minutes depend on time zones."""
     if began := trial.datetime_start:
         return f"{began:%S.%f s}"
     return ""
@@ -217,7 +216,7 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 
 
 def is_done(trial: FrozenTrial) -> bool:
-    """Return whether a trial counts: it ran to its end, with or without a value."""
+    """Return whether a trial ran to its end, with or without a value."""
     ended = trial.system_attrs.get(ENDED)
     if trial.state == TrialState.FAIL:
         return ended == "diverged"
@@ -230,7 +229,7 @@ def is_feasible(trial: FrozenTrial) -> bool:
 
 
 def cost_sign(direction: StudyDirection) -> int:
-    """Return the sign to multiply values by, so that lower values are better."""
+    """Return the sign that makes lower values better when values are multiplied by it."""
     return -1 if direction == StudyDirection.MAXIMIZE else 1
 
 

@@ -1,4 +1,4 @@
-"""Parameters of every kind as numbers in [0, 1]."""
+"""Parameters of all kinds as numbers in [0, 1]."""
 
 import math
 from typing import Any
@@ -12,20 +12,20 @@ from optuna.distributions import (
 )
 
 Levels = tuple[np.ndarray, np.ndarray] | None
-"""The places of a parameter's values in [0, 1], and the bounds between these places.
+"""The positions of a parameter's values in [0, 1], and the bounds between the positions.
 
 It is :obj:`None` for a numerical parameter without a step, or with more than a thousand values.
 """
 
-_MAX_LEVELS = 1000  # A parameter with more values is treated as continuous.
+_MAX_LEVELS = 1000  # A parameter with more values counts as continuous.
 
 
 def to_unit(value: Any, distribution: BaseDistribution) -> float:
-    """Scale a parameter's value to [0, 1], by its logarithm for log parameters.
+    """Scale a parameter's value to [0, 1]; log parameters are scaled by their logarithm.
 
-    A categorical parameter divides [0, 1] into equal intervals, and a choice is placed in the
-    middle of its interval. A range with a step is first widened by half a step at both ends. A
-    value outside the range is not clipped.
+    For a categorical parameter, [0, 1] has an equal interval for each choice, and a choice is in
+    the middle of its interval. A range with a step is first widened by half a step at both ends.
+    Values outside the range are not clipped.
     """
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
@@ -63,14 +63,14 @@ def levels(distribution: BaseDistribution) -> Levels:
 
 
 def can_rescale(old: BaseDistribution, new: BaseDistribution) -> bool:
-    """Return whether values of one distribution can be placed on the scale of another."""
+    """Return whether values of one distribution have a position on the scale of another."""
     return old == new or not (n_choices(old) or n_choices(new))
 
 
 def hull(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
     """Return a distribution whose range contains both ranges.
 
-    If types, scales (log) or steps differ, it is ``one``.
+    If types, scales (log) or steps differ, return ``one``.
     """
     for kind in (FloatDistribution, IntDistribution):
         if isinstance(one, kind) and isinstance(other, kind):
@@ -109,7 +109,7 @@ def nearest_value(value: float, distribution: BaseDistribution) -> float:
 
 
 def n_choices(distribution: BaseDistribution) -> int:
-    """Return the number of choices of a categorical parameter, and 0 for any other."""
+    """Return the number of choices of a categorical parameter, or 0 for a numerical one."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     return 0
