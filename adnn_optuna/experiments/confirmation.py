@@ -163,7 +163,7 @@ def compared_on_test_set(
     }
     if data.test_groups.max() + 1 < len(differences):
         comparison["n_groups"] = effective_number(data.test_groups)
-    if best.judge == "accuracy":
+    if trainer.judge == "accuracy":
         comparison["won"] = int((differences > 0).sum())
         comparison["lost"] = int((differences < 0).sum())
     else:

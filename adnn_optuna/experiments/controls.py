@@ -157,16 +157,13 @@ class OneTrialSampler(RandomRestartSampler):
 
 
 class GridOffsetSampler(RandomRestartSampler):
-    """Proposes the values of one offset on a grid over its range, and then random values.
+    """Proposes the values of the shared offset on a grid over its range, and then random values.
 
     If the baseline network is enqueued, it replaces the grid's value that is nearest to 0.
     """
 
-    def __init__(
-        self, offset: str, seed: int, n_trials: int, *, is_baseline_enqueued: bool
-    ) -> None:
+    def __init__(self, seed: int, n_trials: int, *, is_baseline_enqueued: bool) -> None:
         super().__init__(seed=seed)
-        self._offset = offset
         self._n_trials = n_trials
         self._is_baseline_enqueued = is_baseline_enqueued
 
@@ -177,7 +174,7 @@ class GridOffsetSampler(RandomRestartSampler):
         at_random = super()._propose(study, indices, proposal)
 
         def value(name: str, distribution: Any) -> Any:
-            if name != self._offset or index is None:
+            if name != SHARED or index is None:
                 return at_random(name, distribution)
             # The grid has at least one value on each side of the baseline network.
             values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
@@ -230,7 +227,7 @@ def _grid(
     seed: int, known: Mapping[str, BaseDistribution], n_trials: int | None
 ) -> GridOffsetSampler:
     # If parameters are known, the baseline network was enqueued.
-    return GridOffsetSampler(SHARED, seed, n_trials or 1, is_baseline_enqueued=bool(known))
+    return GridOffsetSampler(seed, n_trials or 1, is_baseline_enqueued=bool(known))
 
 
 def _of_members(objective: NetworkObjective, n: int | None) -> NetworkObjective:

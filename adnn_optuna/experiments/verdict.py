@@ -149,7 +149,28 @@ class Verdict(Printed):
 
     @property
     def _on_replication(self) -> "_Replication":
-        return _on_replication(self.new_seeds, drawn=self.are_drawn)
+        """The conclusion of new seeds about the offsets."""
+        new_seeds = self.new_seeds
+        if new_seeds is None:
+            return _Replication()
+        n = len(new_seeds.seeds)
+        value, low, high = new_seeds.replication
+        on = f"on {n} seeds that were passed"
+        if self.are_drawn:
+            on = f"on {n} new seeds, drawn here"
+        if not new_seeds.gains:
+            sentence = "The best network has no offsets, so no gain can replicate."
+            return _Replication("not shown", "no offsets", sentence)
+        if math.isnan(value):
+            sentence = f"Replication is not known: a training run {on}, diverged."
+            return _Replication("not known", f"gain not known ({n} seeds)", sentence)
+        if low > 0:
+            sentence = f"The gain of the offsets replicates {on}."
+            return _Replication("replicates", f"replicates ({n} seeds)", sentence)
+        if high < 0:
+            return _Replication("worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}.")
+        sentence = f"No gain of the offsets is shown {on}."
+        return _Replication("not shown", f"gain not shown ({n} seeds)", sentence)
 
     def _about_the_bits(self) -> str:
         """Return a title that says whether both networks were reproduced."""
@@ -305,30 +326,6 @@ class _Replication(NamedTuple):
     verdict: VerdictWord = "not known"
     title: str = ""
     sentence: str = ""
-
-
-def _on_replication(shown: Confirmation | None, *, drawn: bool) -> _Replication:
-    """Return the conclusion of new seeds about the offsets."""
-    if shown is None:
-        return _Replication()
-    n = len(shown.seeds)
-    value, low, high = shown.replication
-    on = f"on {n} seeds that were passed"
-    if drawn:
-        on = f"on {n} new seeds, drawn here"
-    if not shown.gains:
-        sentence = "The best network has no offsets, so no gain can replicate."
-        return _Replication("not shown", "no offsets", sentence)
-    if math.isnan(value):
-        sentence = f"Replication is not known: a training run {on}, diverged."
-        return _Replication("not known", f"gain not known ({n} seeds)", sentence)
-    if low > 0:
-        sentence = f"The gain of the offsets replicates {on}."
-        return _Replication("replicates", f"replicates ({n} seeds)", sentence)
-    if high < 0:
-        return _Replication("worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}.")
-    sentence = f"No gain of the offsets is shown {on}."
-    return _Replication("not shown", f"gain not shown ({n} seeds)", sentence)
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

@@ -52,7 +52,7 @@ class Program:
         self._optimizer.build(self._model.trainable_variables)
         self._variables = [*self._model.variables, *self._optimizer.variables]
         self._batch_size = training.batch_size
-        self.scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self.scores = Scores(architecture.head, training.loss, training.metrics)
         self._judge = judge
         # The totals of each split before its first batch.
         self.empty_totals: list[Score] = [self.scores.empty_totals] * len(splits)

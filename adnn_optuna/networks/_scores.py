@@ -35,9 +35,9 @@ class Scores:
     errors of each target and all absolute errors.
     """
 
-    def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
+    def __init__(self, head: Head, loss: Settings | None, metrics: Sequence[Settings]) -> None:
         self._head = head
-        function, takes_integers = loss_function(loss, head)
+        function, takes_integers = loss_function(loss or "", head)
         self.loss: Callable[..., tf.Tensor] = function
         self.takes_integers: bool = takes_integers
         self._metrics: list[KerasMetric] = []

@@ -59,7 +59,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     """Return sketches of outputs, loss, metrics, gradients and updates for fixed seeds."""
     model = architecture.build(0, 0)
     head = architecture.head
-    scores = Scores(head, training.loss or "", training.metrics)
+    scores = Scores(head, training.loss, training.metrics)
     x = tf.constant(examples(_ROWS, architecture.input_shape, architecture.input_dtype))
     y = tf.range(_ROWS) % (head.num_classes or 1)
     if head.is_regression:

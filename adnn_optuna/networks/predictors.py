@@ -42,8 +42,8 @@ class Average:
         self.n: int = 0
         self._trainer = trainer
         self._head = trainer.architecture.head
-        loss = trainer.training.loss or ""
-        self._scores = Scores(self._head.of_predictions, loss, trainer.training.metrics)
+        training = trainer.training
+        self._scores = Scores(self._head.of_predictions, training.loss, training.metrics)
         self._sums: dict[str, Any] = dict.fromkeys((*splits, "test"), 0.0)
         # The losses of the networks' own layers, such as regularizers.
         self._own_losses = dict.fromkeys(self._sums, 0.0)

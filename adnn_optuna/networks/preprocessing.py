@@ -106,30 +106,35 @@ class Preprocessing:
             )
         features = [np.empty((len(table), 0))]
         for column, categories in columns:
-            values = table[column]
             if categories is None:
-                numbers = pd.to_numeric(values)
+                numbers = pd.to_numeric(table[column])
                 features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
-                continue
-            lacks = values.isna().to_numpy()
-            text = values.astype(object).astype(str)
-            # pandas holds whole numbers as floats in a column with missing values.
-            if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
-                text = values.convert_dtypes().astype(str)
-            unknown = sorted(set(text[~lacks]) - set(categories))
-            if unknown and self.others is None:
-                raise WrongValueError(
-                    f"The column {column!r} of {name} has the categories {named(unknown)}, but "
-                    f"those known are {named(categories)}."
-                )
-            indices = {category: i for i, category in enumerate(categories)}
-            codes = np.array([indices.get(category, -1) for category in text])
-            category_codes = [*range(len(categories))]
-            if column in (self.others or ()):
-                category_codes.append(-1)
-            has_category = codes[:, None] == category_codes
-            features.append(np.where(lacks[:, None], np.nan, has_category))
+            else:
+                features.append(self._indicators(name, table[column], categories))
         return np.concatenate(features, axis=1)
+
+    def _indicators(
+        self, name: str, values: "pd.Series[Any]", categories: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        """Return a column's features of 0 and 1, one for each category. Missing values are NaN."""
+        lacks = values.isna().to_numpy()
+        text = values.astype(object).astype(str)
+        # pandas holds whole numbers as floats in a column with missing values.
+        if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
+            text = values.convert_dtypes().astype(str)
+        unknown = sorted(set(text[~lacks]) - set(categories))
+        if unknown and self.others is None:
+            raise WrongValueError(
+                f"The column {values.name!r} of {name} has the categories {named(unknown)}, but "
+                f"those known are {named(categories)}."
+            )
+        indices = {category: i for i, category in enumerate(categories)}
+        codes = np.array([indices.get(category, -1) for category in text])
+        category_codes = [*range(len(categories))]
+        if values.name in (self.others or ()):
+            category_codes.append(-1)
+        has_category = codes[:, None] == category_codes
+        return np.where(lacks[:, None], np.nan, has_category)
 
     def filled(self, array: Array) -> Array:
         """Return numbers. Missing values are replaced by ``fill``, if it is set."""
@@ -160,22 +165,7 @@ def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessi
     sizes = {name: len(categories or ()) for name, categories in layout.columns or ()}
     renamed = table.infer_objects().set_axis(table.columns.map(str), axis=1)
     for name, values in renamed.items():
-        kind = values.dtype
-        categories = None
-        if isinstance(kind, pd.CategoricalDtype):
-            categories = values.cat.categories.astype(str).tolist()
-        elif pd.api.types.is_string_dtype(kind):
-            categories = _categories(name, values)
-            if categories is not None and 1 < len(categories) == len(values):
-                raise WrongValueError(
-                    f"The column {name!r} must have texts that repeat; got another one in each of "
-                    f"{len(values)} rows. Omit it, or make numbers of it."
-                )
-        elif not pd.api.types.is_numeric_dtype(kind):
-            raise WrongValueError(
-                f"The column {name!r} must hold numbers or categories; got the dtype {kind}. "
-                "Convert or omit it."
-            )
+        categories = _categories(name, values)
         if layout.others is not None and categories is not None:
             categories, has_rare = _frequent(categories, values.iloc[train], sizes.get(name))
             if has_rare:
@@ -215,7 +205,24 @@ def _frequent(
     return columns + [None] * n_empty, has_rare
 
 
-def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
+def _categories(name: str, values: "pd.Series[Any]") -> list[Any] | None:
+    """Return the categories of a column. It is None for a column of numbers."""
+    import pandas as pd
+
+    kind = values.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        return values.cat.categories.astype(str).tolist()
+    if pd.api.types.is_string_dtype(kind):
+        return _categories_of_strings(name, values)
+    if not pd.api.types.is_numeric_dtype(kind):
+        raise WrongValueError(
+            f"The column {name!r} must hold numbers or categories; got the dtype {kind}. "
+            "Convert or omit it."
+        )
+    return None
+
+
+def _categories_of_strings(name: str, values: "pd.Series[Any]") -> list[str] | None:
     """Return the categories of a column of strings, or None if all are numbers."""
     import pandas as pd
 
@@ -227,9 +234,15 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
             f"The column {name!r} holds numbers, but in {len(texts)} rows "
             f"{named(sorted(set(texts)))}. Replace them, or convert it to pandas' category."
         )
-    if len(texts) or not len(text):
-        return sorted(set(text))
-    return None
+    if len(text) and not len(texts):
+        return None
+    categories = sorted(set(text))
+    if 1 < len(categories) == len(values):
+        raise WrongValueError(
+            f"The column {name!r} must have texts that repeat; got another one in each of "
+            f"{len(values)} rows. Omit it, or make numbers of it."
+        )
+    return categories
 
 
 def imputed(

@@ -26,12 +26,7 @@ class Retrained(NamedTuple):
     metrics: Metrics
     weights: list[np.ndarray]
     scores: np.ndarray  # The scores of the test examples, see :meth:`Scores.tested`.
-    judge: str  # The name of the scores' metric, without a split.
-
-    @property
-    def score(self) -> float:
-        """The test-set metric that judges the network."""
-        return self.metrics[f"test_{self.judge}"]
+    score: float  # The test-set metric that judges the network.
 
 
 def retrain(
@@ -77,7 +72,7 @@ def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     else:
         weights = of.weights or []
         metrics, scores = trainer.tested(weights)
-    return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
+    return Retrained(of.metrics | metrics, weights, scores, metrics[f"test_{trainer.judge}"])
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:

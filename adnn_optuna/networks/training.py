@@ -126,7 +126,7 @@ class Trainer:
         # The labels of the splits that are scored.
         splits = {"train": dataset.y_train, "val": dataset.y_val}
         self._y = {split: y for split, y in splits.items() if len(y)}
-        self.scores: Scores = Scores(head, training.loss or "", training.metrics)
+        self.scores: Scores = Scores(head, training.loss, training.metrics)
         self.scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
         # Whether the judging metric is about the positive class of two classes.
         self.is_of_positive: bool = self.judge in self.scores.of_positive

@@ -94,7 +94,8 @@ class Branches:
         while isinstance(tree, _Split):
             decides[tree.question.coordinate] = True
             tree = tree.yes if tree.question.is_yes(x[None]).all() else tree.no
-        is_outside = (self.presence(points) != tree).any(axis=1)
+        leaf = tree
+        is_outside = (self.presence(points) != leaf).any(axis=1)
         return np.where(is_outside[:, None] & decides, x, points)
 
 

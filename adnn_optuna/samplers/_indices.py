@@ -196,18 +196,18 @@ class Indices:
         unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
         state: State
         while True:
-            next_id, left_out, state = self._states.pop() if self._states else (0, [], start())
-            if next_id <= before and left_out == [u for u in unfinished if u < next_id]:
+            end, omitted, state = self._states.pop() if self._states else (0, [], start())
+            if end <= before and omitted == [u for u in unfinished if u < end]:
                 break
         missing = set(unfinished)
         state = copy.copy(state)
-        for trial_id in ids[bisect.bisect_left(ids, next_id) : bisect.bisect_left(ids, before)]:
+        for trial_id in ids[bisect.bisect_left(ids, end) : bisect.bisect_left(ids, before)]:
             if trial_id in missing:
-                self._states.append((trial_id, left_out, copy.copy(state)))
-                left_out = [*left_out, trial_id]
+                self._states.append((trial_id, omitted, copy.copy(state)))
+                omitted = [*omitted, trial_id]
             else:
                 self.tell(state, trials[trial_id])
-        self._states.append((before, left_out, state))
+        self._states.append((before, omitted, state))
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
