@@ -45,12 +45,7 @@ def declared_limits(
     path = objective["dataset"].get("path")
     if path is not None:
         files.append(Path(data_dir or folder) / path)
-    sizes = []
-    for file in files:
-        size = 0
-        if is_file(file):
-            size = file.stat().st_size
-        sizes.append(size)
+    sizes = [file.stat().st_size if is_file(file) else 0 for file in files]
     n_weights = sizes[0] / 4  # The first file holds the weights in float32.
     n_rows = contract["split"]["train"] * objective["training"]["epochs"]
     seconds_of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * n_weights

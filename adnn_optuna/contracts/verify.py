@@ -102,10 +102,11 @@ def verify(
             f"seeds must be at least {FEWEST_PAIRS}, because fewer show little; got {len(used)}. "
             "Pass more."
         )
+    is_in_this_process = dataset is not None or model is not None
     for name, limit in (("max_time", max_time), ("max_memory", max_memory)):
         if limit is not None:
             check_positive(name, limit)
-            if dataset is not None or model is not None:
+            if is_in_this_process:
                 raise WrongValueError(
                     f"{name} must be omitted with dataset or model, which are checked in this "
                     f"process; got {limit!r}. Omit it."
@@ -124,7 +125,7 @@ def verify(
     }
     try:
         contract = read_contract(file)
-        if dataset is not None or model is not None:
+        if is_in_this_process:
             options |= {"dataset": dataset, "model": model}
             verdict = verified(contract, file.parent, **options)
         else:
@@ -135,6 +136,6 @@ def verify(
     except RefusedError as error:
         return Verdict(error.status, printable_reasons(error.args))
     named = ""
-    if data_dir is None and dataset is None and model is None:
+    if data_dir is None and not is_in_this_process:
         named = str(path)
     return dataclasses.replace(verdict, are_drawn=seeds is None, _file=named)

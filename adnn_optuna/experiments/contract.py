@@ -42,8 +42,8 @@ MAX_EMBEDDED = 50_000_000
 EMBEDDED_NUMBERS = {"num_classes", "positive"}
 # The parts of a model that are not rebuilt from a file: lambdas and custom classes or functions.
 _OF_OTHERS = re.compile(r'"module": (?!"keras)|"class_name": "Lambda"')
-_EMBEDDED = (*(f"{kind}_{split}" for kind in "xy" for split in SPLITS),)
-_EMBEDDED += ("weight_train", "groups_test", "num_classes")
+_ARRAYS = [f"{kind}_{split}" for kind in "xy" for split in SPLITS]
+_EMBEDDED = (*_ARRAYS, "weight_train", "groups_test", "num_classes")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import Self
 
 import numpy as np
 
+from adnn_optuna.samplers._local_model import relative
+
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
@@ -160,7 +162,7 @@ def draw_branch(
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()
-    values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
+    values = relative(values)
     lowest = np.full(len(branches), math.inf)
     np.minimum.at(lowest, of_point, values)
     n_points_a_dimension = np.bincount(of_point) / np.maximum(branches.sum(axis=1), 1)

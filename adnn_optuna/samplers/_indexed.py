@@ -112,10 +112,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 if unfinished_index >= index:
                     break
                 n_before += 1
-            holders = indices.holders(index, trial._trial_id)
-            first = indices.reader.trials[holders[0]] if holders else trial
-            of_first: Proposal = first.system_attrs[PROPOSAL]
-            is_first = {**proposal, "owner": None} == {**of_first, "owner": None}
+            first: Proposal = indices.first_holder(index, trial).system_attrs[PROPOSAL]
+            is_first = {**proposal, "owner": None} == {**first, "owner": None}
             return index in indices.results or not is_first, n_before
 
     def place_of(self, trial: FrozenTrial) -> int | None:

@@ -141,6 +141,11 @@ class Indices:
         holders = (i for i in other_ids if i in trials and self.index_of(trials[i]) == index)
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
+    def first_holder(self, index: int | None, trial: FrozenTrial) -> FrozenTrial:
+        """Return the first of the other trials that have an index, or the trial itself."""
+        holders = self.holders(index, trial._trial_id)
+        return self.reader.trials[holders[0]] if holders else trial
+
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return the proposal record that a trial is to store.
 

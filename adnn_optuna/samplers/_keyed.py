@@ -140,8 +140,7 @@ class KeyedIndexSampler(IndexedSampler):
         trial = storage.get_trial(id_of(study._study_id, number))
         # Optuna's samplers see the current study, not the study at the first proposal with this
         # index. So the values of the first trial with this index are reused.
-        holders = [] if index is None else indices.holders(index, trial._trial_id)
-        first = indices.reader.trials[holders[0]] if holders else trial
+        first = indices.first_holder(index, trial)
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
         trial = study._storage.get_trial(trial._trial_id)  # The sampler may have written to it.

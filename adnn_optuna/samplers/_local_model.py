@@ -87,6 +87,11 @@ class PointPool:
         return self.numbers > self.numbers.max(initial=0) - count
 
 
+def relative(values: np.ndarray) -> np.ndarray:
+    """Return values in units of the largest. Squares and differences of large values overflow."""
+    return values / (np.abs(values).max() or 1.0)
+
+
 class LocalModel:
     """A cubic radial basis function with a linear tail. Points are rows in [0, 1].
 
@@ -112,7 +117,7 @@ class LocalModel:
         """
         from scipy.linalg import blas, lapack  # This import takes as long as importing Optuna.
 
-        values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
+        values = relative(values)
         deviations = values - values.sum() / len(values)
         variance = deviations @ deviations / len(values)
         if variance == 0:
@@ -179,7 +184,7 @@ def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> n
     Ingber takes finite differences, and each of them costs an evaluation. Here, a separable
     parabola is fitted to the points near the best point, and its curvatures are used.
     """
-    values = values / (np.abs(values).max() or 1.0)  # Differences of large values overflow.
+    values = relative(values)
     rises = np.minimum(values, np.quantile(values, 0.9)) - values.min()
     offsets = points - best
     scales = np.sqrt((offsets**2).mean(axis=0))
