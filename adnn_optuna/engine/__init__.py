@@ -1,1 +1,1 @@
-"""Run studies and read them back."""
+"""Functions that run studies and read them back."""

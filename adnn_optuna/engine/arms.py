@@ -1,4 +1,4 @@
-"""The samplers by name, with the facts that searches and comparisons need about them.
+"""The samplers by name, with the facts about them that searches and comparisons need.
 
 Everything about one sampler is in its entry in :data:`SAMPLERS`.
 """
@@ -23,8 +23,8 @@ from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler, KeyedSample
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
-"""A sampler. In a comparison for a function, it may be a pair of a sampler and the share of trials
-that are replicates.
+"""A sampler. In a comparison for a function, it may be a pair: a sampler, and the share of
+trials that are replicates.
 """
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
@@ -32,20 +32,22 @@ _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSam
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A sampler or a control of a comparison. A control spends the same compute in another way."""
+    """A sampler or a control of a comparison. A control uses the same compute in another way."""
 
     name: str  # Studies and the command line use this name.
-    # Makes the sampler from a seed, the known parameters, and the number of trials if known.
+    # Returns the sampler for a seed, the known parameters, and the number of trials if it is
+    # known.
     sampler: _SamplerOf
     help: str = ""  # The arm's description in a few words.
-    is_control: bool = False  # The arm spends compute without a search.
+    is_control: bool = False  # The arm uses compute without a search.
     ends_by_itself: bool = False  # The sampler runs out of proposals.
     starts_at_baseline: bool = False  # The first trial is the baseline network.
     is_batched: bool = False  # Proposals do not depend on results.
-    # The control's use of compute as the subject of a sentence, such as "one longer training run".
+    # The control's use of compute, as the subject of a sentence, such as "one longer training
+    # run".
     spent: str = ""
     later: str = ""  # The cost of using the control's best result. {n} is its number of networks.
-    # The settings that runs on new seeds copy from the best trial. Empty if they copy none.
+    # The settings that runs on new seeds copy from the best trial, or an empty tuple.
     copied_settings: str = "offsets"
     rival: str = ""  # A control's name in the sentence that compares the best sampler with it.
     n_startup: int = 0  # The number of random trials before the sampler learns from results.
@@ -57,7 +59,7 @@ def keyed(
 ) -> _SamplerOf:
     """Return a factory of one of Optuna's samplers.
 
-    ``package`` is a package that the sampler needs.
+    ``package`` is the package that the sampler needs.
     """
     factory = functools.partial(_of_seed, kind=kind, **settings)
 
@@ -79,7 +81,7 @@ def _annealing(
     seed: int, known: Mapping[str, BaseDistribution], n_trials: int | None
 ) -> BaseSampler:
     x0 = dict.fromkeys(known, 0.0)
-    # Loaded here, because most processes never use this sampler.
+    # This import is here, because most processes never use this sampler.
     return adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler(
         seed=seed, n_trials=n_trials, x0=x0
     )
@@ -117,7 +119,7 @@ SAMPLERS: dict[str, Arm] = {
         ),
         Arm(
             "qmc",
-            # QMCSampler counts its trials in the study, so it has one seed for all trials.
+            # QMCSampler counts its trials in the study, so all trials have one seed.
             lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
             is_batched=True,
@@ -146,13 +148,14 @@ SAMPLERS: dict[str, Arm] = {
 
 
 class Arms(NamedTuple):
-    """The samplers and controls that an objective can be compared with."""
+    """The samplers and controls with which an objective can be compared."""
 
     named: Mapping[str, Arm]  # All samplers and controls that have a name.
     defaults: tuple[str, ...]  # The samplers that are compared if the user chooses none.
-    reference: str  # It is always compared, because its gain shows selection bias.
-    default_controls: tuple[str, ...] = ()  # The default controls beside long searches.
-    margin: float | None = None  # The difference up to which arms are equivalent by default.
+    reference: str  # This arm is always compared, because its gain shows selection bias.
+    default_controls: tuple[str, ...] = ()  # The controls that accompany long searches by default.
+    # By default, arms with a difference up to this margin are equivalent.
+    margin: float | None = None
     pruner: BasePruner | None = None  # The default pruner of each run.
 
     @property
@@ -167,7 +170,7 @@ class Arms(NamedTuple):
 
 
 def arm_of(sampler: ArmSpec, named: Mapping[str, Arm] = SAMPLERS) -> Arm:
-    """Return the arm for a sampler's name, object or factory, or for a pair of one and a share."""
+    """Return the arm for a sampler's name, object or factory, or for a pair with a share."""
     if isinstance(sampler, tuple):
         of_sampler = arm_of(sampler[0], named)
         share = sampler[1]

@@ -1,9 +1,9 @@
 """Fingerprints of users' functions. They show whether a stored value is from the same code.
 
-They cover a function's code, constants, defaults and closure values. They also cover functions,
-classes and upper-case numbers of its module. They do not cover functions of other modules, data,
-or objects that may change, such as lists. They omit values that the code itself assigns, such as a
-counter.
+A fingerprint covers a function's code, constants, defaults and closure values. It also covers
+functions, classes and upper-case numbers of the function's module. It does not cover functions of
+other modules, data, or objects that may change, such as lists. It omits values that the code
+itself assigns, such as a counter.
 """
 
 import contextlib
@@ -34,9 +34,10 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 def check_code(
     studies: Sequence[optuna.Study], functions: Mapping[str, UserFunction], *, reuse: bool
 ) -> None:
-    """Store fingerprints of functions. Raise an error if studies have trials of other code.
+    """Store the functions' fingerprints. Raise an error if studies have trials of other code.
 
-    ``functions`` have the user's names as keys. With ``reuse``, trials of other code are kept.
+    ``functions`` maps the user's names to functions. With ``reuse``, trials of other code are
+    kept.
     """
     if not functions:
         return
@@ -97,7 +98,7 @@ def _texts(function: UserFunction) -> Iterator[str]:
 
 
 def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """Yield texts of a value and of the functions that it calls. Each function counts once."""
+    """Yield texts of a value and of the functions that it calls, each function once."""
     parts: tuple[Any, ...] = ()
     if isinstance(value, _PLAIN):
         yield repr(value)
@@ -117,7 +118,7 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 
 def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
-    """Return the parts of a value that may change its results, without other modules' code."""
+    """Return the parts of a value that may change its results, except code of other modules."""
     kind = type(value)
     held = _attributes(value)
     parts = tuple[Any, ...]()
@@ -137,7 +138,7 @@ def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
         methods = dict[str, FunctionType]()
         for cls in kind.__mro__:
             methods |= methods_of(cls)
-        state = _state(methods) | {*methods}  # This includes cached properties.
+        state = _state(methods) | {*methods}  # The set includes cached properties.
         attributes = {name: value for name, value in held.items() if name not in state}
         parts = kind, _pairs(attributes)
     return parts
@@ -178,7 +179,7 @@ def _members(cls: type) -> dict[str, Any]:
 
 
 def _state(methods: Mapping[str, FunctionType]) -> set[str]:
-    """Return the attributes that methods assign after construction."""
+    """Return the names of attributes that methods assign after construction."""
     codes = [method.__code__ for name, method in methods.items() if name not in _IN_CONSTRUCTION]
     return {name for code in codes for name in _assigned(code, "STORE_ATTR")}
 
@@ -215,7 +216,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-@functools.cache  # Each function of a module asks for the codes of all others.
+@functools.cache  # All functions of a module need the codes of all others.
 def _assigned(code: CodeType, how: str) -> frozenset[str]:
     """Return the names that a code object and its inner functions assign."""
     names = set()
@@ -227,7 +228,7 @@ def _assigned(code: CodeType, how: str) -> frozenset[str]:
 
 
 def _code_parts(code: CodeType) -> tuple[Any, ...]:
-    """Return the parts of a code object, without its name, docstring and place in a file."""
+    """Return the parts of a code object, without its name, docstring and position in a file."""
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]

@@ -1,8 +1,8 @@
-"""Decide on a worker's next step from a snapshot, which is one read of its study.
+"""Decide on a worker's next step from a snapshot. A snapshot is one read of the study.
 
-The loop carries out these steps. A worker begins the number of trials that :func:`before` returns.
-Other workers may begin trials at the same moment, so the worker reads the study again. It then
-gives back the surplus trials, which :func:`after` returns.
+The loop executes these steps. A worker begins the number of trials that :func:`before` returns.
+Other workers may begin trials at the same moment, so the worker reads the study again. Then it
+gives back surplus trials, which :func:`after` returns.
 """
 
 import copy
@@ -25,10 +25,14 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._replicates import ReplicateSampler
 
 Places = IndexedSampler | EvaluationSampler | ReplicateSampler
-"""The samplers that number their proposals, and know each proposal before its trial exists."""
+"""The samplers that give their proposals places, and know each proposal before its trial
+exists.
+"""
 
 SECONDS_OF_BELIEF = 10.0
-"""A trial counts as live for these seconds if this host cannot tell whether its worker lives."""
+"""If this host cannot tell whether a trial's worker is alive, the trial counts as live for
+these seconds.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +41,16 @@ class Unfinished:
 
     trial_id: int
     number: int  # All workers order trials by number.
-    # A database reads states first, so a trial that seems to wait may have begun already.
+    # A database reads states before attributes, so a trial that seems to wait may have begun.
     is_waiting: bool = False
     is_open: bool = False  # This worker runs the trial.
     is_ours: bool = False  # This run began the trial. If the trial is not open, it must be ended.
-    is_alive: bool | None = None  # Whether the worker's process lives. It is None if unknown.
+    is_alive: bool | None = None  # Whether the worker's process is alive, or None if unknown.
     is_owned: bool = False  # A known worker runs the trial, or is about to run it.
     seconds_known: float = 0.0  # The time since this worker first saw the trial.
-    place: Hashable = None  # The index, evaluation or replicate that the trial makes, if known.
-    is_given: bool = True  # The trial has parameters. Otherwise its place may not be chosen yet.
-    # The number of earlier proposals without a result. It is set only for this worker's trials.
+    place: Hashable = None  # The trial's index, evaluation or replicate, if known.
+    is_given: bool = True  # The trial has parameters. If not, its place may not be chosen yet.
+    # The number of earlier proposals without a result, only for this worker's trials.
     n_unfinished_before: int | None = None
     is_taken: bool = False  # Another trial has the result of this place, or had the place first.
     repeats_retry: bool = False  # This trial and an earlier trial retry the same trial.
@@ -54,43 +58,43 @@ class Unfinished:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The facts that decisions depend on, see :meth:`Observer.snapshot`."""
+    """The facts on which decisions depend, see :meth:`Observer.snapshot`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # Ordered by number.
     n_done: int = 0  # The number of results. The study ends when it reaches max_trial.
     max_trial: float = math.inf
-    # The number of proposals that neither a finished nor a live trial has.
+    # The number of proposals without a finished or live trial.
     n_free: float = math.inf
-    # The number of proposals without a result. It is infinite if unknown.
+    # The number of proposals without a result, or infinity if unknown.
     n_wanted: float = math.inf
     last_place: float = math.inf  # The last index that has a proposal.
     batch_size: int = 1  # The number of trials that run at once.
-    # Whether a trial begins when another ends. Otherwise trials run in rounds.
+    # Whether a new trial begins when another trial ends. If not, trials run in rounds.
     is_refilled: bool = False
-    has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
-    limit: str | None = None  # The limit that is reached, if any.
+    has_heartbeats: bool = False  # The storage ends trials whose workers send no heartbeats.
+    limit: str | None = None  # The limit that has been reached, if any.
 
     @property
     def waiting(self) -> list[Unfinished]:
-        """The trials that somebody enqueued."""
+        """The trials that are enqueued."""
         return [trial for trial in self.unfinished if trial.is_waiting]
 
     @property
     def live(self) -> list[Unfinished]:
-        """The running trials that are expected to have a result."""
+        """The running trials that should still have a result."""
         running = (trial for trial in self.unfinished if not trial.is_waiting)
         return [trial for trial in running if self._lives(trial)]
 
     @property
     def abandoned(self) -> list[Unfinished]:
-        """The running trials to end, because no worker runs them any more."""
+        """The running trials that no worker runs, so they must be ended."""
         running_elsewhere = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
         return [trial for trial in running_elsewhere if trial.is_ours or trial.is_alive is False]
 
     def _lives(self, trial: Unfinished) -> bool:
         if trial.is_alive is not None:
             return trial.is_alive
-        # Without heartbeats of its worker, the storage ends the trial.
+        # If the worker's heartbeats stop, the storage ends the trial.
         is_watched = self.has_heartbeats and trial.is_owned
         return is_watched or trial.seconds_known < SECONDS_OF_BELIEF
 
@@ -104,7 +108,7 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True)
 class Wait:
-    """Read the study again later: other workers run the remaining trials.
+    """Read the study again later, because other workers run the remaining trials.
 
     If one of these workers dies, its trial must be repeated.
     """
@@ -125,7 +129,7 @@ class GiveBack:
 
 
 def before(snapshot: Snapshot) -> Begin | Wait | End:
-    """Return whether to begin trials, to wait for other workers or to end."""
+    """Return whether to begin trials, to wait for other workers, or to end."""
     if snapshot.limit is not None:
         return End(snapshot.limit)
     n_live = len(snapshot.live)
@@ -133,15 +137,15 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
     if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
         return End("exhausted")
     n_left = snapshot.max_trial - snapshot.n_done
-    # Enqueued trials must end before the sampler proposes anything, because a GridSampler cannot
-    # learn of an enqueued trial while its own trials are running.
+    # Enqueued trials must end before the sampler proposes trials, because a GridSampler cannot
+    # take account of an enqueued trial while its own trials are running.
     n_possible = n_waiting or snapshot.n_free
     if snapshot.is_refilled:
         n_open = sum(trial.is_open for trial in snapshot.unfinished)
         count = min(snapshot.batch_size - n_open, n_possible, n_left - n_live)
     else:
-        # Begin trials up to the end of the batch, even if a killed run began this batch. The
-        # proposals of the next batch learn from this batch. Workers do not split a batch.
+        # Begin trials up to the end of the batch, even if a killed run began this batch. The next
+        # batch's proposals depend on the results of this batch. Workers do not split a batch.
         room = snapshot.batch_size - snapshot.n_done % snapshot.batch_size
         count = min(room, n_possible, n_left)
         if n_live + count > n_left:
@@ -154,7 +158,7 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
     """Return the surplus trials in ``begun``, which this worker must give back.
 
-    All workers order trials in the same way, so they do not all give back the same trial.
+    All workers order trials in the same way, so they never give back all trials.
     """
     begun_trials = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # A trial that another worker has begun, or is about to begin, may seem to wait.
@@ -164,7 +168,7 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
-    # Several workers may have noticed that a worker died, and may all retry its trial.
+    # Several workers may have detected a dead worker, and may all retry its trial.
     if trial.repeats_retry or trial.is_taken or _shares_place(trial, live):
         return True
     if trial.n_unfinished_before is not None and trial.place > snapshot.last_place:  # type: ignore[operator]
@@ -175,7 +179,7 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
 def _shares_place(trial: Unfinished, live: list[Unfinished]) -> bool:
     """Return whether another live trial has the trial's place.
 
-    Two workers both give way if each sees the other's trial. The worker of the later trial may
+    Two workers both give way if each worker sees the other trial. The later trial's worker may
     have read the study before the other worker wrote.
     """
     other_places = (other.place for other in live if other.trial_id != trial.trial_id)
@@ -183,17 +187,17 @@ def _shares_place(trial: Unfinished, live: list[Unfinished]) -> bool:
 
 
 def _n_ahead(trial: Unfinished, live: list[Unfinished]) -> int:
-    """Return how many live trials have priority over a trial."""
+    """Return the number of live trials that have priority over a trial."""
     given_trials_have_places = all(other.place is not None for other in live if other.is_given)
     if trial.n_unfinished_before is not None and given_trials_have_places:
-        # Smaller indices without a result have priority. If a trial gave its index back, the index
-        # must still get a result.
+        # Smaller indices without a result have priority. An index that a trial gave back still
+        # needs a result.
         return trial.n_unfinished_before
     return sum(other.number < trial.number for other in live)
 
 
 class Observer:
-    """Reads one study for one worker.
+    """Reads a study for a worker.
 
     ``is_refilled`` and ``batch_size`` are as in :class:`Snapshot`.
     """
@@ -217,15 +221,14 @@ class Observer:
         *,
         n_threads: int | None,
     ) -> Snapshot:
-        """Return a snapshot of the study. It has more facts on the trials in ``begun``.
+        """Return a snapshot of the study, with more facts about the trials in ``begun``.
 
-        The order of the steps matters. First, the storage ends the trials of workers without
-        heartbeats, except workers that are alive on this host. So these trials are read as ended.
-        Then all trials are read once, and free indices and results follow from this one list. A
-        worker that begins a trial later gets another number, or finds this worker's trials. Last,
-        it is looked up whether the processes that run the trials are alive. A process that has
-        ended may have told its trial after the list was read. Then the storage refuses to end the
-        trial.
+        The order of the steps matters. First, the storage ends trials of workers without
+        heartbeats, except if a worker is alive on this host. So these trials are read as ended.
+        Second, all trials are read once. Free indices and results follow from this one list. A
+        worker that begins a trial later gets another number, or finds this worker's trials. Third,
+        the observer checks whether the trials' processes are alive. If a process told its trial
+        after the list was read and then ended, the storage refuses to end the trial.
         """
         tally = self.tally
         study = self._study
@@ -269,7 +272,7 @@ class Observer:
     def _vouch(self) -> None:
         """Record heartbeats for trials of other live processes on this host.
 
-        Otherwise Optuna would end their trials while these processes cannot reach the database.
+        Otherwise, Optuna would end their trials while these processes cannot reach the database.
         """
         storage: Any = self._study._storage
         for trial in self.tally.reader.unfinished.values():
@@ -302,7 +305,7 @@ class Observer:
             is_owned=_owners.owner_of(created) is not None,
             seconds_known=now - self._first_seen.setdefault(trial._trial_id, now),
             place=place,
-            # If `created` is a copy, the worker has not yet stored the trial's real number.
+            # If `created` is a copy, the worker has not stored the trial's real number yet.
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_unfinished_before=n_before,
             is_taken=is_taken,

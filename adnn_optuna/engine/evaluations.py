@@ -1,7 +1,7 @@
-"""Make evaluations, such as of a trial on a new seed.
+"""Run evaluations, for example of a trial on a new seed.
 
-Each evaluation is a trial of a study that holds only evaluations. Any worker may make it, but it
-is made only once. Which evaluations are needed may depend on the values of finished evaluations.
+Each evaluation is a trial of a study that has only evaluations. Any worker may run it, but it runs
+only once. The values of finished evaluations may determine which further evaluations are needed.
 """
 
 import contextlib
@@ -55,19 +55,19 @@ MAX_NUMBER = 2**31 - 1
 SEEDS = 10
 """The default number of new seeds that confirm the best trial of a search."""
 NO_STORED_TRIAL = -1
-"""The id of a trial that no study has, as in :func:`optuna.trial.create_trial`."""
+"""An id that no stored trial has, as in :func:`optuna.trial.create_trial`."""
 
 
 NeededOf = Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]]
-"""A function that gets the values of finished evaluations and returns the needed evaluations.
+"""A function that returns the needed evaluations, given the values of finished evaluations.
 
-It returns all evaluations that are known to be needed, including finished evaluations. The value
-of a failed evaluation is NaN.
+It returns all evaluations that are known to be needed, including the finished ones. The value of a
+failed evaluation is NaN.
 """
 
 
 def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
-    """Plan how many new seeds confirm a trial. The plan is stored before any evaluation.
+    """Plan how many new seeds confirm a trial, and store the plan before any evaluation.
 
     If a later call raises the number, the CI is sequential from then on. A smaller number has no
     effect.
@@ -88,7 +88,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
     study.set_user_attr(name, planned)
     if before is None:
         # Another worker may have planned another trial at the same moment. The worker that writes
-        # later sees both plans, so it counts both.
+        # later sees both plans, so it counts both of them.
         planned["rank"] = len(planned_numbers(study.user_attrs))
         study.set_user_attr(name, planned)
     return planned
@@ -104,10 +104,10 @@ def open_evaluations(
     reuse: bool = False,
     settings: Mapping[str, Any] = {},
 ) -> optuna.Study:
-    """Create or load a study of evaluations. ``evaluated`` says in JSON what is evaluated.
+    """Create or load a study of evaluations. ``evaluated`` is their subject, as JSON.
 
-    ``functions`` are the user's functions that evaluate it, see :func:`check_code`. ``settings``
-    become user attributes of the study, which say how to read its evaluations.
+    ``functions`` are the user's functions that evaluate the subject, see :func:`check_code`.
+    ``settings`` become user attributes of the study. They say how to read its evaluations.
     """
     check_study_name(name)
     opened = open_storage(storage)
@@ -140,14 +140,15 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     catch: Caught = (),
 ) -> None:
-    """Make evaluations until all evaluations that ``needed_of`` returns are finished.
+    """Run evaluations until all evaluations that ``needed_of`` returns are finished.
 
-    No evaluation is made twice. A new call resumes, and processes may work together. ``names`` are
-    the meanings of an evaluation's numbers. The progress bar shows ``n_at_most`` evaluations if
-    that many may become needed. ``stop`` is set by Ctrl-C, and asks running evaluations to end. It
-    is :obj:`None` if evaluations would ignore it. After ``max_time`` seconds over all runs, no
-    evaluation begins, and running evaluations may end with "timeout". An ``executor`` gets a job
-    for each evaluation. If an evaluation raises an error in ``catch``, the others go on.
+    No evaluation runs twice. A new call resumes, and several processes may work together.
+    ``names`` says what an evaluation's numbers mean. If up to ``n_at_most`` evaluations may be
+    needed, the progress bar shows this number. Ctrl-C sets ``stop``, which asks running
+    evaluations to end. If evaluations would ignore ``stop``, it is :obj:`None`. After ``max_time``
+    seconds over all runs, no evaluation begins, and running evaluations may end with "timeout". An
+    ``executor`` gets a job for each evaluation. If an evaluation raises an error in ``catch``,
+    other evaluations continue.
     """
     check_is_reached(study._storage, executor)
     bar = progress_bar(show=show_progress_bar, unit="evaluation", desc=study.study_name)
@@ -208,7 +209,7 @@ def _make_elsewhere(
 def _make_one(
     storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
 ) -> None:
-    """Make an evaluation unless another worker makes it or time is up. Any process may call it."""
+    """Run an evaluation in any process, unless another worker runs it or time is over."""
     study = optuna.load_study(study_name=name, storage=open_storage(storage))
     make_evaluations(lambda _: [evaluation], study, **settings)
 
@@ -234,7 +235,7 @@ def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], obj
 
 @dataclasses.dataclass(frozen=True)
 class _EvaluationObjective:
-    """The objective of a study of evaluations. A trial's parameters say what it evaluates."""
+    """The objective of a study of evaluations. A trial's parameters are the evaluation."""
 
     evaluate: Callable[..., float | Outcome]
     names: tuple[str, ...]
@@ -247,10 +248,10 @@ class _EvaluationObjective:
         return dict.fromkeys(self.names, IntDistribution(0, MAX_NUMBER))
 
     def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing: the sampler knows all numbers when it creates a trial."""
+        """Do nothing, because the sampler knows all numbers when it creates a trial."""
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Make evaluations one after the other. Limits are ignored."""
+        """Run evaluations one after another. Limits are ignored."""
         return [self._outcome_of(evaluation_of(trial, self.names)) for trial in trials]
 
     def _outcome_of(self, evaluation: Evaluation) -> Outcome:
@@ -267,7 +268,7 @@ class _EvaluationObjective:
             outcome = Outcome("complete", as_value(returned))
         if outcome.value is None or math.isfinite(outcome.value):
             return outcome
-        # An evaluation with an infinite value or NaN counts as made, so it is not repeated.
+        # An evaluation with an infinite value or NaN counts as finished, so it is not repeated.
         return dataclasses.replace(outcome, status="pruned", value=None)
 
 
@@ -277,7 +278,7 @@ class TrialEvaluation:
 
     objective: Searched[Any]
     trials: Mapping[int, FrozenTrial]
-    study: optuna.Study  # A separate object, because the function may stop it.
+    study: optuna.Study  # This is a separate object, because the function may stop it.
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
         """Evaluate a trial on a new seed."""
@@ -294,7 +295,7 @@ class TrialEvaluation:
 
 
 class _TrialOnNewSeed(FrozenTrial):
-    """A copy of a trial that a function evaluates as if its study had just asked for it.
+    """A copy of a trial. A function evaluates it like a trial that its study has just created.
 
     It has no constraints yet.
     """
@@ -310,7 +311,7 @@ class _TrialOnNewSeed(FrozenTrial):
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if self._trial_id == NO_STORED_TRIAL and name in self.params:
-            return self.params[name]  # The value may lie outside the space.
+            return self.params[name]  # The value may be outside the space.
         try:
             return super()._suggest(name, distribution)
         except ValueError:
@@ -330,5 +331,5 @@ class _Params(dict[str, Any]):
 
 
 def beginning_of(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Return a text that differs between a study and an earlier study of the same name."""
+    """Return a text that differs between a study and a deleted study of the same name."""
     return {"study that began": beginning(trials[0])}

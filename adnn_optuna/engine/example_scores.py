@@ -1,4 +1,4 @@
-"""Scores of single validation examples. Trials store them, and results read them."""
+"""Scores of single validation examples. Trials store the scores, and results read them."""
 
 import base64
 import contextlib
@@ -29,7 +29,7 @@ from adnn_optuna._files import check_npz
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _FIRST_PART = f"{EXAMPLE_PARTS}/0"
-# Maps Python's id() of a running trial to the list that collects the trial's scores. A trial has a
+# For a running trial's id() in Python, the list that collects the trial's scores. A trial has a
 # list if the surrounding code stores the scores instead of `log_scores`.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # For each study of this process, the first completed trial with scores.
@@ -61,7 +61,7 @@ def _joined(attrs: Mapping[str, Any], name: str) -> bytes:
 
 
 def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
-    """Return scores of test examples as attributes: truth values, or numbers in float32."""
+    """Return scores of test examples as attributes: as truth values, or as float32."""
     if scores.dtype != bool:
         scores = scores.astype(np.float32)
     return as_attributes(name, scores)
@@ -70,13 +70,13 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays that a text in ``attrs`` holds. Raise an error if the text is malformed.
+    """Return the arrays in a text of ``attrs``, or raise an error if the text is malformed.
 
     ``of`` names the text's source, such as a study. The arrays must have these ``shapes``. If
-    ``shapes`` is :obj:`None`, there must be one array of one dimension.
+    ``shapes`` is :obj:`None`, there must be one array with one dimension.
     """
     arrays = []
-    # If the text is wrong, zipfile and NumPy may raise any error.
+    # For a wrong text, zipfile and NumPy may raise any error.
     with contextlib.suppress(Exception):
         file = io.BytesIO(_joined(attrs, name))
         check_npz(file)
@@ -95,7 +95,7 @@ def from_attributes(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores of n examples, and the numbers of their groups, if there are groups."""
+    """The scores of n examples and, if there are groups, the number of each example's group."""
 
     scores: np.ndarray
     groups: np.ndarray | None
@@ -113,8 +113,8 @@ class Scored:
 def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     """Store the scores of single validation examples with a trial, and return their mean.
 
-    From them, :func:`~adnn_optuna.overtuning` estimates the value of the tuned configuration on
-    new data.
+    :func:`~adnn_optuna.overtuning` uses the scores to estimate the value of the tuned
+    configuration on new data.
 
     Example:
 
@@ -127,11 +127,11 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
                 return adnn.log_scores(trial, predicted == y_val)
 
     Args:
-        trial: The trial that an objective got.
-        scores: A number for each of n validation examples, in the same order in each trial:
-            whether the prediction is right, or its loss. With cross-validation, pass the scores of
-            all examples, each from the model that was not trained on the example. To use
-            ``overtuning(…, metric=…)``, pass the predictions.
+        trial: The trial that was passed to the objective.
+        scores: A number for each of n validation examples, in the same order in each trial: the
+            loss of the prediction, or whether it is right. With cross-validation, pass the scores
+            of all examples; each score is from the model that was not trained on the example. To
+            use ``overtuning(…, metric=…)``, pass the predictions.
         groups: The group of each example, such as a patient. The shape is (n,).
 
     Raises:
@@ -172,7 +172,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
 
 @contextlib.contextmanager
 def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
-    """Within the context, :func:`log_scores` appends scores to the list, and stores none."""
+    """Append scores to the list in this context, instead of storing them by :func:`log_scores`."""
     collected: list[Scored] = []
     _COLLECTED[id(trial)] = collected
     try:
@@ -182,7 +182,7 @@ def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
 
 
 def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return the number of each example's group. Groups are numbered from 0, sorted by label."""
+    """Return the number of each example's group, from 0 in the order of sorted labels."""
     if groups is None:
         return None
     labels = np.asarray(groups)
@@ -198,14 +198,14 @@ def _digest(groups: np.ndarray) -> str:
 
 
 def _packed(scores: np.ndarray) -> bytes:
-    """Return scores as bits or in float32. Coarser numbers would make different scores equal."""
+    """Return scores as bits or as float32. Coarser numbers would make different scores equal."""
     if scores.dtype == bool:
         return np.packbits(scores).tobytes()
     return scores.astype("<f4").tobytes()
 
 
 def _check_first(trial: optuna.Trial, scored: Scored) -> None:
-    """Raise an error unless the study's first completed trial with scores has the same examples.
+    """Raise an error unless the first completed trial with scores has the same examples.
 
     If there is no such trial yet, store the groups in the study.
     """
@@ -253,7 +253,7 @@ class Examples(NamedTuple):
 def read_examples(
     study_name: str, attrs: Mapping[str, Any], completed: Sequence[FrozenTrial]
 ) -> Examples | None:
-    """Return the scores of a study's completed trials, or None if no trial stores scores.
+    """Return the scores of completed trials, or None if no trial stores scores.
 
     Raises:
         ValueError: If the trials have scores of different examples, or if the stored scores are

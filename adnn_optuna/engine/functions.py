@@ -59,8 +59,8 @@ from adnn_optuna.samplers._trials import check_direction
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
-# By default, this share of the trials are replicates, if a search has at least this many trials.
-# studies/replicates.py has the reasons.
+# The default share of trials that are replicates, for searches with at least this number of
+# trials. studies/replicates.py has the reasons.
 _REPLICATES = 0.2
 _FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
@@ -83,7 +83,7 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
 
 
 def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
-    """Return whether a function can be called with this many arguments."""
+    """Return whether a function can be called with this number of arguments."""
     try:
         signature.bind(*range(n_arguments))
     except TypeError:
@@ -104,7 +104,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
 def seeds_of(function: UserFunction) -> tuple[str, ...]:
     """Return the names of a function's required parameters.
 
-    Each is the seed of a random source.
+    Each parameter is the seed of a random source.
     """
     parameters: Iterable[inspect.Parameter] = ()
     with contextlib.suppress(ValueError):  # Some functions written in C have no signature.
@@ -117,12 +117,12 @@ def seeds_of(function: UserFunction) -> tuple[str, ...]:
 class FunctionObjective:
     """Any Optuna objective: a function of a trial, or of a trial and a seed.
 
-    Random numbers are keyed by seed and trial, so arms with equal parameters get equal values. A
-    trial that raises an error in ``catch`` ends without a value. ``failed`` is the value that
-    counts for failed runs on new seeds. Trials run at the same time in an ``executor``, or in
-    ``n_jobs`` threads. ``replicate`` is the share of the trials that are replicates.
-    ``resampled`` are the numbers of training and test examples if the function's seeds redraw a
-    split. It is False if they do not, and None if the user did not say.
+    Random numbers depend on the seed and the trial, so arms with equal parameters get equal
+    values. A trial that raises an error in ``catch`` ends without a value. ``failed`` is the value
+    of failed runs on new seeds. Several trials run at once, in an ``executor`` or in ``n_jobs``
+    threads. ``replicate`` is the share of trials that are replicates. ``resampled`` has the
+    numbers of training and test examples if the function's seeds redraw a split. It is False if
+    the seeds do not redraw a split, and None if the user did not say.
     """
 
     function: UserFunction
@@ -134,7 +134,7 @@ class FunctionObjective:
     executor: futures.Executor | None = None
     n_jobs: int = 1
     replicate: float | Literal["auto"] = "auto"
-    # The number of new seeds that evaluate the best trial of each run of a comparison.
+    # The number of new seeds on which the best trial of each run in a comparison is evaluated.
     confirm: int = _NEW_SEEDS_OF_COMPARED
     failed: float | None = None
     resampled: tuple[int, int] | Literal[False] | None = None
@@ -155,12 +155,12 @@ class FunctionObjective:
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The function. The key is the user's name for it."""
+        """The function by the user's name for it."""
         return {self.name: self.function}
 
     @property
     def stored_arguments(self) -> Mapping[str, Any]:
-        """The arguments of the objective that a comparison stores."""
+        """The objective's arguments that a comparison stores."""
         sizes = self.split_sizes
         return {"resampled": sizes and [*sizes], "failed": self.failed}
 
@@ -201,7 +201,7 @@ class FunctionObjective:
         if batch_size == "auto":
             n_at_once = self.n_jobs
         n_at_once = as_integer("batch_size", n_at_once, below=TOO_MANY)
-        n_threads = n_at_once  # An executor limits the number of its jobs at once by itself.
+        n_threads = n_at_once  # An executor limits its number of jobs at once itself.
         if self.executor is None:
             n_threads = self.n_jobs
         return RunPlan(
@@ -215,7 +215,7 @@ class FunctionObjective:
         )
 
     def _share(self, replicate: float | Literal["auto"], max_trial: int) -> float:
-        """Return the share of the trials that are replicates."""
+        """Return the share of trials that are replicates."""
         if replicate != "auto":
             if max_trial:
                 return replicate
@@ -258,7 +258,7 @@ class FunctionObjective:
             study.set_user_attr(RESAMPLED, sizes)
 
     def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing, because the function suggests while it runs."""
+        """Do nothing, because the function suggests parameters while it runs."""
 
     def baseline_of(self, params: Params) -> Params:  # noqa: ARG002
         """Return an empty mapping, because no baseline is known."""
@@ -273,7 +273,7 @@ class FunctionObjective:
     ) -> "SearchRecord":
         """Evaluate the best trial on the planned number of new seeds.
 
-        The time limit is for trials and evaluations together.
+        The time limit includes trials and evaluations.
         """
         study = record.study
         best = record.best
@@ -310,7 +310,7 @@ class FunctionObjective:
         return record.with_new_seeds()
 
     def _seed_of(self, trial: optuna.Trial) -> int:
-        """Return a trial's own seed. A retry after a worker's death has the same seed."""
+        """Return a trial's seed. A retry after a worker's death has the same seed."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
         replicate = attrs.get(REPLICATE)
         if replicate is not None:
@@ -319,19 +319,20 @@ class FunctionObjective:
             if index is None:
                 key = 2**63 + replicate["trial"]
             return replicate_seed(self.seed, key, replicate["repetition"])
-        # After a worker's death, another trial has the same index, or is a retry. The seed does
-        # not follow from that trial's own number, so it stays the same.
+        # After a worker's death, another trial has the same index or is a retry. The seed does not
+        # depend on that trial's number, so it stays the same.
         number = attrs.get("failed_trial", trial.number)
         proposal = attrs.get(PROPOSAL)
         if proposal is None:
             return trial_seed(self.seed, number)
-        index = proposal["index"]  # None if the trial was enqueued and not proposed.
+        # The index is None if the trial was enqueued instead of proposed.
+        index = proposal["index"]
         if index is None:
             index = 2**63 + number
         return trial_seed(self.seed, index)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, several at the same time. Limits are ignored."""
+        """Run several trials at once, to their ends. Limits are ignored."""
         run = self.replace(executor=None)._run
         if self.executor is not None:
             return [*self.executor.map(run, trials)]
@@ -355,9 +356,9 @@ class FunctionObjective:
         except UpdateFinishedTrialError:
             if not has_ended(trial):
                 raise
-            return Outcome("pruned")  # This has no effect, because the trial was told elsewhere.
+            return Outcome("pruned")  # This has no effect, because another worker told the trial.
         value = as_value(returned)
-        # As in `Study.optimize`, samplers learn from an infinite value that is a penalty.
+        # As in `Study.optimize`, samplers learn from an infinite value, which is a penalty.
         penalty = math.inf
         if self.direction != StudyDirection.MINIMIZE:
             penalty = -math.inf

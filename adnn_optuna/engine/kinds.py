@@ -1,4 +1,4 @@
-"""The kinds of studies, and the modules that define them. A kind is loaded when it is used."""
+"""The kinds of studies, and the modules that define them. A module is loaded when it is used."""
 
 import dataclasses
 from typing import Any, Generic, TypeVar
@@ -18,22 +18,23 @@ class Kind(Generic[R_co]):
     """A kind of study. Most fields are paths, such as ``module.Class``, within this package."""
 
     record: str = "engine.records.SearchRecord"  # The class of a study's record.
-    # The class of a study's result. Its arguments are a record and the objective, if known.
+    # The class of a study's result. Its arguments are the record and the objective, if it is
+    # known.
     result: str = "results.study.StudyResult"
     objective: str = ""  # Rebuilds the objective from a study and a data folder.
     variance: str = ""  # The class that redraws the randomness of the objective.
     read: str = ""  # Reads the result of evaluations from their study.
     resume: str = ""  # Continues evaluations for :func:`adnn_optuna.resume`.
-    fix: str = ""  # A text on why the objective cannot be rebuilt, and on the fix.
+    fix: str = ""  # A text that says why the objective cannot be rebuilt, and what to do.
 
     def load(self, part: str) -> Any:
         """Return the class or function at the path in the field ``part``."""
         return loaded(getattr(self, part))
 
     def rebuilt(self, study: optuna.Study, data_dir: FilePath | None, called: str = "") -> Any:
-        """Return the objective of a stored study. Its dataset is looked for in ``data_dir``.
+        """Return the objective of a stored study. The dataset is read from ``data_dir``.
 
-        ``called`` is what errors call the study.
+        ``called`` is the study's name in errors.
         """
         if not self.objective:
             raise self.refusal(called or f"Study {study.study_name!r}")
@@ -59,7 +60,7 @@ NETWORKS: Kind[Any] = Kind(
 TRAINED_MODELS = "experiments.models.TrainedModels"
 """The class of compared models that are Keras models."""
 EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
-"""The function that counts how often other studies evaluated the same test samples."""
+"""The function that counts earlier test-set evaluations of the same samples in other studies."""
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
@@ -94,7 +95,7 @@ _OF_EVALUATIONS = {
 
 
 def kind_of(attrs: Attributes) -> Kind[Any]:
-    """Return the kind that a study's user attributes declare."""
+    """Return the kind of study that user attributes declare."""
     for name, kind in _OF_EVALUATIONS.items():
         if name in attrs:
             return kind

@@ -1,10 +1,10 @@
-"""The loop behind all evaluations: read, decide, act.
+"""The loop that runs all evaluations: read, decide, act.
 
 A read of the study gives a snapshot. The module `decisions` decides on the next step, and the loop
-carries it out. It asks for trials in one thread, runs them, and tells their results. If proposals
-learn from values, the loop runs in rounds of one batch. It tells the trials in the order in which
-they began, so that no proposal depends on the duration of a training run. If no proposal learns, a
-trial begins as soon as another trial has ended.
+executes it. The loop asks for trials in one thread, runs them, and tells their results. If
+proposals depend on values, the loop runs in rounds of one batch. It tells trials in the order in
+which they began, so proposals do not depend on the duration of training runs. If proposals do not
+depend on values, a trial begins as soon as another trial has ended.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 
 def last_limits(study: optuna.Study) -> LimitValues:
-    """Return the limits of a study's last run, except runs that began no trial."""
+    """Return the limits of the study's last run that began a trial."""
     attrs, _ = read_study(study)
     runs = runs_of(attrs)
     limits: Any = runs[-1]["limits"] if runs else {}
@@ -56,22 +56,22 @@ def last_limits(study: optuna.Study) -> LimitValues:
 
 
 def was_exhausted(study: optuna.Study) -> bool:
-    """Return whether the sampler stopped its study, because it would only repeat trials."""
+    """Return whether the sampler stopped the study, because it would only repeat trials."""
     sampler = study.sampler
     reason = study.user_attrs.get(STOP_REASON)
-    # The grid may have more points than in the earlier run.
+    # The grid may have more points than in an earlier run.
     has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
     return reason == "exhausted" and not has_more
 
 
 class Loop:
-    """Runs one study, which is already open, until it has reached a limit or ``stop`` is set.
+    """Runs an opened study until it reaches a limit or ``stop`` is set.
 
-    Other workers may run the same study. ``n_threads`` trials run at once if no proposal learns
-    from values. ``prepare_threads`` returns the function that each thread calls first.
+    Other workers may run the same study. If proposals do not depend on values, ``n_threads``
+    trials run at once. ``prepare_threads`` returns the function that each thread calls first.
     ``after_tell`` is called with each finished trial after the next read of the study. ``ends``
-    are stricter limits, for a loop that is only a part of a run. If ``is_run`` is False, the loop
-    stores neither its limits nor why it ended.
+    are stricter limits for a loop that is a part of a run. If ``is_run`` is False, the loop does
+    not store its limits or the reason of its end.
     """
 
     def __init__(
@@ -108,21 +108,22 @@ class Loop:
         if settings:
             n_at_once = settings["batch_size"]
         self._observer = Observer(study, self._ends, n_at_once)
-        # For the id of each running trial of this run, whether it was created with all parameters.
+        # For the id of each running trial of this run, whether the trial was created with all
+        # parameters.
         self._open: dict[int, bool] = {}
-        # The running jobs in threads. Each value is the job's trial, and the clock's time minus
-        # the study's working time when the trial began.
+        # The running jobs in threads. For each job, the value has the job's trial, and the clock's
+        # time minus the study's working time when the trial began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
-        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Told since the last read.
+        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Trials told since the last read.
         self._n_rivals = 0
 
     def run(self) -> int:
-        """Run the study and return how many trials are done.
+        """Run the study and return the number of finished trials.
 
         If the user interrupts the run, running trials end with the state FAIL.
         """
         self._study._stop_flag = was_exhausted(self._study)
-        # This read ends trials that this thread asked for earlier and did not tell. Once the run
+        # This read ends trials that this thread asked for earlier and did not tell. After the run
         # has begun, they would look like its own trials.
         self._read_study()
         interval = self._observer.tally.heartbeat_interval
@@ -137,12 +138,13 @@ class Loop:
                         pass
                 except BaseException:
                     if self._jobs:
-                        self._stop.set()  # The jobs must end, because the block waits for them.
+                        # The jobs must end, because leaving the block waits for them.
+                        self._stop.set()
                     raise
             n_done = self._observer.tally.n_done
             self._end_run(reason, n_done)
         except BaseException as error:
-            # A StorageError is raised after minutes of waiting, so nothing more is stored then.
+            # A StorageError comes after minutes of waiting, so nothing more is stored after it.
             if not isinstance(error, StorageError):
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
@@ -150,7 +152,7 @@ class Loop:
         return n_done
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
-        """Read, decide and act. If the study has ended, return why."""
+        """Read, decide and act. If the study has ended, return the reason."""
         if self._stop.is_set():
             raise KeyboardInterrupt
         snapshot = self._read_study()
@@ -160,15 +162,15 @@ class Loop:
         if isinstance(decision, Begin):
             self._run_trials(decision.count, snapshot, threads)
         if self._jobs:
-            # If a thread is free, it may get a trial as soon as another worker leaves a trial. So
-            # read the study again soon.
+            # If a thread is free, it may get a trial as soon as another worker gives up a trial.
+            # So the study is read again soon.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
             seconds = None
             if not is_full:
                 seconds = _SECONDS_BETWEEN_READS
             self._collect(seconds)
         elif isinstance(decision, Wait):
-            # ``stop.wait`` is not used: during the wait, a signal in this thread could not set
+            # ``stop.wait`` is not suitable: while it waits, a signal in this thread could not set
             # ``stop``.
             time.sleep(_SECONDS_BETWEEN_READS)
         return None
@@ -177,12 +179,12 @@ class Loop:
         self, count: int, snapshot: Snapshot, threads: futures.ThreadPoolExecutor
     ) -> None:
         """Begin trials, and train them in other threads or in this thread."""
-        # The time is measured before the trials begin. If training ends at the time limit, the
-        # time that is stored for the trial has then reached the limit, too.
+        # The clock is read before the trials begin. So if training ends at the time limit, the
+        # trial's stored time has reached the limit, too.
         work_began = time.monotonic() - self._observer.tally.elapsed
         if self._n_done_before is None:
-            # A run that is killed cannot store why it ended. So the reason of an earlier run is
-            # removed now.
+            # A killed run cannot store why it ended. So the reason of the earlier run is removed
+            # now.
             self._store_run(snapshot.n_done, None, None)
             self._n_done_before = snapshot.n_done
         trials = self._begin(count, snapshot)
@@ -190,12 +192,12 @@ class Loop:
             for trial in trials:
                 job = threads.submit(copy_context().run, self._train, [trial], work_began)
                 self._jobs[job] = trial, work_began
-        elif trials:  # Trials run in this thread, where Ctrl-C can interrupt them.
+        elif trials:  # Trials run in this thread, so Ctrl-C can interrupt them.
             self._tell(trials, self._train(trials, work_began), work_began)
 
     def _read_study(self, begun: frozenset[int] = frozenset()) -> Snapshot:
-        """Read the study, show new results, and end the trials of dead workers."""
-        # The first trials run in a round, so that the baseline is trained once for all of them.
+        """Read the study, show new results, and end trials of dead workers."""
+        # The first trials run in one round, so that they train the baseline only once.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
         while True:
@@ -209,16 +211,16 @@ class Loop:
                 self._fail(trial.trial_id)
 
     def _fail(self, trial_id: int) -> None:
-        """End a trial so that it is done again."""
-        # The parameters are enqueued first. If this worker dies before the trial ends, they are
-        # not lost. The trial is read again, because an earlier read may be outdated.
-        with contextlib.suppress(KeyError):  # The trial was deleted.
+        """End a trial so that it is repeated."""
+        # The parameters are enqueued first, so they are not lost if this worker dies before the
+        # trial ends. The trial is read again, because the earlier read may be outdated.
+        with contextlib.suppress(KeyError):  # If the trial was deleted, nothing is to do.
             trial = self._storage.get_trial(trial_id)
             enqueue_again(self._study, trial)
             _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
-        """Begin up to ``count`` trials. Give back the trials that other workers began, too."""
+        """Begin up to ``count`` trials, and give back trials that other workers began, too."""
         other_trials = [trial for trial in snapshot.unfinished if not trial.is_open]
         may_collide = bool(other_trials or self._n_rivals)
         begun = {}
@@ -226,7 +228,7 @@ class Loop:
             try:
                 begun_trial = self._begin_one()
             except UpdateFinishedTrialError:
-                # Another worker ended the trial, because heartbeats of this worker were missing.
+                # This worker sent no heartbeats, so another worker ended the trial.
                 self._read_study()
                 continue
             if begun_trial is None:  # Other workers took the last trials.
@@ -236,8 +238,8 @@ class Loop:
             if not is_expected:
                 may_collide = True
                 self._read_study()
-        # If no other worker created a trial meanwhile, no other worker can have chosen the same
-        # proposals. Workers that read later find these trials.
+        # If no other worker created a trial in the meantime, no other worker can have chosen the
+        # same proposals. Workers that read later find these trials.
         self._n_rivals = 0
         if may_collide:
             snapshot = self._read_study(frozenset(begun))
@@ -250,8 +252,8 @@ class Loop:
     def _begin_one(self) -> tuple[optuna.Trial, bool] | None:
         """Begin the first waiting trial or a new trial, if possible.
 
-        Also return whether the trial has the expected number. If it has, no other worker created a
-        trial meanwhile.
+        Also return whether the trial has the expected number. If so, no other worker created a
+        trial in the meantime.
         """
         self._study._thread_local.cached_all_trials = None  # Samplers must see new trials.
         waited = self._take_waiting()
@@ -271,10 +273,10 @@ class Loop:
         return trial, is_expected
 
     def _take_waiting(self) -> int | None:
-        """Begin the first trial that waits, and return its id.
+        """Begin the first waiting trial, and return its id.
 
-        `Study.ask` does the same, but here the owner is stored before the state RUNNING. If the
-        worker dies after that, the stored owner shows that no worker runs the trial.
+        `Study.ask` does the same, but this method stores the owner before the state RUNNING. So if
+        the worker dies, the stored owner shows that no worker runs the trial.
         """
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
@@ -282,20 +284,20 @@ class Loop:
             trial_id = trial._trial_id
             claim = _owners.claim_of(trial)
             owner = _owners.ownership(trial)
-            # The trial may have been deleted, but Optuna's caches still list it.
+            # If the trial was deleted, Optuna's caches may still list it.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, owner)
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
-                # Another worker began it.
+                # Another worker began the trial.
                 self._storage.set_trial_system_attr(trial_id, claim, None)
         return None
 
     def _create(self) -> tuple[int | None, bool]:
-        """Create a trial with its owner, and with its proposal as far as it is known.
+        """Create a trial with its owner and, as far as possible, its proposal.
 
-        All is stored in one transaction, so a worker that dies leaves no incomplete trial. The
+        One transaction stores everything, so a dying worker leaves no incomplete trial. The
         owner's record has the number that the trial is expected to get. This number is wrong if
         other workers create a trial at the same moment.
         """
@@ -310,7 +312,7 @@ class Loop:
         if template is None:
             return None, False
         trial_id: int = self._storage.create_new_trial(study_id, template)
-        # A storage knows a trial that it has just created, so it need not read the trial.
+        # A storage knows a trial that it has just created, so no read is needed.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
         with contextlib.suppress(KeyError):
             if id_of(study_id, template.number) == trial_id:
@@ -339,7 +341,7 @@ class Loop:
         return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
-        """Wait until a job has ended, for at most ``seconds``. Tell the trials of ended jobs."""
+        """Wait up to ``seconds`` until a job has ended, and tell the trials of ended jobs."""
         ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
         for job in ended:
             outcomes = job.result()
@@ -351,7 +353,7 @@ class Loop:
     ) -> None:
         """Tell results.
 
-        After a trial reaches a limit such as max_gain, later trials do not count.
+        If a trial reaches a limit such as max_gain, later trials of the batch do not count.
         """
         early = [limit for limit in self._ends if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
@@ -388,7 +390,7 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the running trials, and store that the user interrupted the run."""
         for job, (trial, work_began) in self._jobs.items():
-            if job.exception() is None:  # It ended with a result.
+            if job.exception() is None:  # The job ended with a result.
                 self._tell([trial], job.result(), work_began)
         self._open.clear()  # The next read ends all other trials of this run.
         snapshot = self._read_study()
@@ -396,11 +398,11 @@ class Loop:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 
     def _end_run(self, reason: str, n_done: int) -> None:
-        """Store why the run ended, if it began trials."""
+        """Store why the run ended, if the run began trials."""
         if self._n_done_before is not None:
             self._store_run(self._n_done_before, reason, n_done)
             return
-        # An earlier run with the same limits may have died before it stored the reason. Then this
+        # An earlier run with the same limits may have died before it stored the reason, so this
         # run stores it.
         is_open = self._sampler and self._study.user_attrs.get(STOP_REASON) is None
         if is_open and last_limits(self._study) == self._limit_values:

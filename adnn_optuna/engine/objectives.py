@@ -52,8 +52,8 @@ Caught = tuple[type[Exception], ...]
 class Outcome:
     """The end of a trial.
 
-    The status ``"timeout"`` stands for any limit that ended the trial. The status ``"stopped"``
-    means that the user stopped the trial. Such a trial is not told.
+    The status ``"timeout"`` means that any limit ended the trial. The status ``"stopped"`` means
+    that the user stopped it. Trials with these statuses are not told.
     """
 
     status: Status
@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def state(self) -> TrialState:
-        """The state that Optuna is told."""
+        """The state that is told to Optuna."""
         states = {"complete": TrialState.COMPLETE, "diverged": TrialState.FAIL}
         return states.get(self.status, TrialState.PRUNED)
 
@@ -95,14 +95,11 @@ class Trainable(Protocol):
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
-        """The parameters, as far as they are known before a trial suggests them."""
+        """The parameters that are known before a trial suggests them."""
 
     @property
     def baseline_params(self) -> Params:
-        """The parameters of the baseline, which the first trials evaluate.
-
-        They are empty without a baseline.
-        """
+        """The parameters of the baseline, which the first trials evaluate; empty without one."""
 
     def suggest(self, trial: optuna.Trial) -> object:
         """Let a trial suggest the parameters that are known before it is evaluated."""
@@ -121,16 +118,16 @@ class Attachable(Trainable, Protocol):
         """The seed of the study."""
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study. Refuse a study of another objective."""
+        """Store the configuration in a study. Raise an error for a study of another objective."""
 
 
 class Ending(NamedTuple):
-    """The work that follows the trials of a study."""
+    """The steps after the trials of a study."""
 
     test: bool = True  # Whether to evaluate the test set, if there is one.
     confirm: int | Literal["auto"] = "auto"  # The number of new seeds for the best trial.
     is_compared: bool = False  # The study is a run of a comparison.
-    max_time: float | None = None  # The time limit for trials and all later steps together.
+    max_time: float | None = None  # The time limit of the trials and all later steps together.
     show_progress_bar: bool = False
 
 
@@ -150,14 +147,14 @@ class RunPlan:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     replicate_share: float = 0.0  # The share of the trials that are replicates.
     n_new_seeds: int = 0  # The number of evaluations on new seeds that ``max_time`` includes.
-    first_step: str = ""  # What the first trial waits for, as one word for the progress bar.
-    # Called in the process that runs the study. Each thread of trials first calls the returned
-    # function.
+    first_step: str = ""  # One word for what the first trial waits for, for the progress bar.
+    # This function is called in the process that runs the study. Each thread of trials first calls
+    # the function that it returns.
     prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
 
 
 class Searched(Attachable, Protocol[R_co]):
-    """The subject of searches, comparisons and rechecks: a user's function, networks or others."""
+    """The subject of searches, comparisons and rechecks, such as a user's function or networks."""
 
     @property
     def kind(self) -> Kind[R_co]:
@@ -173,7 +170,7 @@ class Searched(Attachable, Protocol[R_co]):
 
     @property
     def n_studies_at_once(self) -> int:
-        """How many studies of a comparison run at once in one process."""
+        """The number of studies of a comparison that run at once in one process."""
 
     @property
     def is_seeded(self) -> bool:
@@ -181,18 +178,15 @@ class Searched(Attachable, Protocol[R_co]):
 
     @property
     def draws_data(self) -> bool:
-        """Whether a seed may redraw the data. Otherwise all seeds use the data of the search."""
+        """Whether a seed may redraw the data. If not, all seeds use the data of the search."""
 
     @property
     def arms(self) -> Arms:
-        """The samplers and controls, and which of them are compared by default."""
+        """The samplers and controls, and which of them a comparison has by default."""
 
     @property
     def functions(self) -> Mapping[str, UserFunction]:
-        """The user's functions.
-
-        The keys are the user's names. Changes of their code are noticed.
-        """
+        """The user's functions by the user's names. Changes of their code are detected."""
 
     @property
     def split_sizes(self) -> tuple[int, int] | None:
@@ -200,7 +194,7 @@ class Searched(Attachable, Protocol[R_co]):
 
     @property
     def stored_arguments(self) -> Mapping[str, Any]:
-        """The objective's settings that a comparison stores beside its own arguments."""
+        """The objective's settings that a comparison stores in addition to its own arguments."""
 
     def replace(self, **parts: Any) -> Self:
         """Return a copy with other parts, such as ``seed`` and ``catch``."""
@@ -208,13 +202,13 @@ class Searched(Attachable, Protocol[R_co]):
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
     ) -> RunPlan:
-        """Return the plan of an arm's search. Raise an error for arguments that do not fit."""
+        """Return the plan of an arm's search. Raise an error for unsuitable arguments."""
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study of another objective."""
+        """Raise an error for a study of another objective."""
 
     def baseline_of(self, params: Params) -> Params:
-        """Return the parameters of a trial's baseline. They are empty if no baseline is known."""
+        """Return the parameters of a trial's baseline; empty if no baseline is known."""
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> Any:
         """Evaluate a finished trial on a new seed.
@@ -232,10 +226,10 @@ class Searched(Attachable, Protocol[R_co]):
 
 
 class ObjectiveStudy(optuna.Study):
-    """The study that an objective sees during a search, in any thread."""
+    """The study as an objective sees it during a search, in any thread."""
 
     def ask(self, *_: Any, **__: Any) -> optuna.Trial:
-        """Raise an error, because the search would wait for the trial."""
+        """Raise an error, because the search would wait for this trial."""
         raise WrongValueError(
             "An objective must not ask its own study for trials; got study.ask(). Suggest all "
             "parameters from the trial, or ask another study."
@@ -301,12 +295,12 @@ def checked_catch(catch: Catch) -> Caught:
 
 
 GO_ON = "To go on after such errors, pass catch="
-"""The advice in the note on a function's error. The name of the error's class follows it."""
+"""The advice in the note on a function's error. The class of the error follows it."""
 
 
 @contextlib.contextmanager
 def catching(catch: Caught, what: str) -> Iterator[None]:
-    """Log errors of the types in ``catch`` and go on. Add a note on what failed to other errors.
+    """Log errors of types in ``catch`` and continue. Add to other errors what failed.
 
     Errors of the storage and of wrong parameters are always raised.
     """

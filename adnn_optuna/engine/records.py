@@ -1,4 +1,4 @@
-"""Snapshots of stored searches. To read a search, no model, data or TensorFlow is needed."""
+"""Snapshots of stored searches. Reading a search needs no model, data or TensorFlow."""
 
 import dataclasses
 import functools
@@ -50,7 +50,8 @@ from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import best_trial, check_one_objective, is_done, may_be_best
 
-_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())  # A sampler of the user.
+# The arm of a user's own sampler.
+_USERS_OWN = Arm("", lambda *_: optuna.samplers.RandomSampler())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +64,12 @@ class SearchRecord:
     study: optuna.Study
     attrs: Attributes  # The study's user attributes.
     metric: str  # The selection metric.
-    baseline: float  # The value from which gains are measured. It is NaN if unknown.
+    baseline: float  # The value over which gains are measured, or NaN if it is unknown.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
     confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
 
-    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # Keys: the names that studies store.
+    arms: ClassVar[Mapping[str, Arm]] = SAMPLERS  # The keys are the names that studies store.
     has_baseline: ClassVar[bool] = True  # Whether gains are over a baseline.
 
     @classmethod
@@ -102,7 +103,7 @@ class SearchRecord:
 
     @property
     def sampler(self) -> str:
-        """The sampler's name in the study. It is empty if :func:`search` did not run the study."""
+        """The sampler's name in the study; empty if :func:`search` did not run the study."""
         return self.settings.get("sampler", "")
 
     @property
@@ -112,30 +113,27 @@ class SearchRecord:
 
     @property
     def is_control(self) -> bool:
-        """Whether the arm is a control, which spends the same compute in another way."""
+        """Whether the arm is a control, which uses the same compute in another way."""
         return self.arm.is_control
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether the study stores the user's own objective.
-
-        A control's study stores a variant of it.
-        """
+        """Whether the study stores the user's own objective, not a control's variant of it."""
         return True
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The :class:`SearchSettings` that the study stores. Empty if it stores none."""
+        """The :class:`SearchSettings` that the study stores, or empty settings."""
         return self.attrs.get(SEARCH, {})
 
     @property
     def runs(self) -> list[RunRecord]:
-        """The runs that began trials, in the order in which the runs began."""
+        """The runs that began trials, in chronological order."""
         return runs_of(self.attrs)
 
     @property
     def budget(self) -> Json:
-        """The limits of the last run. Before the first run, these are the planned limits."""
+        """The limits of the last run or, before the first run, the planned limits."""
         runs = self.runs
         if runs:
             return runs[-1]["limits"]
@@ -145,17 +143,14 @@ class SearchRecord:
     def stop_reason(self) -> str | None:
         """The limit that ended the study, or another reason.
 
-        It is ``"exhausted"`` if no trial was left, and ``"interrupted"`` after Ctrl-C. It is None
-        if the study has not ended.
+        It is ``"exhausted"`` if no trial was left, ``"interrupted"`` after Ctrl-C, and None if the
+        study has not ended.
         """
         return self.attrs.get(STOP_REASON)
 
     @property
     def is_over(self) -> bool:
-        """Whether the study ended by itself.
-
-        If there is a best trial, it must have been tested.
-        """
+        """Whether the study ended by itself, and its best trial, if any, was tested."""
         return self.stop_reason not in (None, "interrupted") and self._is_tested
 
     @property
@@ -169,23 +164,23 @@ class SearchRecord:
 
     @property
     def best_is_added(self) -> bool:
-        """Whether the best trial was stored by ``study.add_trial``, and not evaluated here."""
+        """Whether ``study.add_trial`` stored the best trial, so that it was not evaluated here."""
         return self.best is not None and self._is_added(self.best)
 
     def _is_added(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial was added with its value, and was not run by this study."""
+        """Return whether a trial was added with its value, instead of run by this study."""
         is_search = CONFIG in self.attrs or SEARCH in self.attrs
-        # A copied trial keeps the owner of the original trial, which has another number.
+        # A copied trial keeps the original trial's owner, and the owner has another trial number.
         is_copied = not {OWNER, PROPOSAL}.isdisjoint(trial.system_attrs)
         is_timed = "elapsed" in outcome_of(trial.user_attrs) and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
 
     def proposer(self, trial: FrozenTrial) -> str:
-        """Return the source of a finished trial: a sampler, or a method of the study."""
+        """Return what created a finished trial: a sampler, or a method of the study."""
         proposal = trial.system_attrs.get(PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
-        if self.is_control:  # A control's trials store another sampler's name.
+        if self.is_control:  # A control's trials store the name of another sampler.
             return self.sampler
         if proposal is None:
             if OWNER in trial.system_attrs:
@@ -194,28 +189,22 @@ class SearchRecord:
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (GREEDY, GREEDY_IMPROVING)
         is_walk = kind == "delta_step" and self.sampler in walks
-        # `search` makes keyed samplers from names and from factories. All keyed trials of a study
-        # are from one sampler, because a study has only one.
+        # `search` makes keyed samplers from names and from factories. A study has only one
+        # sampler, so all its keyed trials are from it.
         if is_walk or kind == "keyed":
             return self.sampler
         return kind
 
     @property
     def best_value(self) -> float:
-        """The selection metric of the best trial.
-
-        It is NaN if there is no such trial, or if it is infinite.
-        """
+        """The selection metric of the best trial, or NaN if it is missing or infinite."""
         if self.best is not None and math.isfinite(self.best.values[0]):
             return self.best.values[0]
         return math.nan
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline.
-
-        Negative if no trial is better.
-        """
+        """The best trial's improvement over the baseline; negative if no trial is better."""
         return self.improvement(self.best_value, self.baseline)
 
     @property
@@ -224,7 +213,7 @@ class SearchRecord:
         return self.study.direction == StudyDirection.MINIMIZE
 
     def improvement(self, value: float, baseline: float) -> float:
-        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        """Return the improvement of ``value`` over ``baseline``, in units of the metric."""
         if self.is_minimized:
             return baseline - value
         return value - baseline
@@ -243,59 +232,53 @@ class SearchRecord:
 
     @functools.cached_property
     def gains(self) -> dict[int, float]:
-        """The gain of each completed trial with a finite value, by number. It may be negative."""
+        """The gain of each completed trial with a finite value, by number; it may be negative."""
         gains = {n: self.improvement(value, self.baseline) for n, value in self.numbered_values}
         return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
 
     @property
     def metric_label(self) -> str:
-        """The selection metric, as results show it."""
+        """The selection metric as results show it."""
         return self.metric
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric, or :obj:`None` if the metric has none."""
+        """The positive class of the metric, or :obj:`None`."""
         return None
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The best hyperparameters' gain over the first trial's hyperparameters.
-
-        It is NaN if unknown.
-        """
+        """The gain of the best hyperparameters over the first trial's, or NaN if unknown."""
         return math.nan
 
     @property
     def n_test_evaluations(self) -> float:
-        """The number of test-set evaluations by this and other studies.
-
-        It is NaN without a test set.
-        """
+        """The number of test-set evaluations by all studies, or NaN without a test set."""
         return math.nan
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples in the test value. It is 0 if unknown."""
+        """The number of test examples in the test value, or 0 if it is unknown."""
         return 0
 
     @property
     def counted_new_values(self) -> list[float]:
-        """The best trial's values on new seeds, if the test value is their mean."""
+        """The best trial's values on new seeds, if their mean is the test value."""
         return []
 
     @property
     def later_cost(self) -> str:
         """The extra cost of using the best trial, such as "prediction costs 3 times as much".
 
-        It is empty if there is none.
+        If there is no extra cost, the text is empty.
         """
         return ""
 
     @property
     def gain_on_new_seed(self) -> float:
-        """The best trial's gain over the baseline, both on one new seed.
+        """The gain of the best trial over the baseline, both evaluated on one new seed.
 
-        It is NaN if neither was evaluated on it.
+        Without such evaluations, it is NaN.
         """
         return math.nan
 
@@ -306,22 +289,22 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The best trial's value on data or seeds that selected nothing. It is NaN if unknown."""
+        """The best trial's value on data or seeds without selection, or NaN if unknown."""
         return math.nan
 
     @property
     def test_baseline(self) -> float:
-        """The baseline's value on the same data or seeds. It is NaN if unknown."""
+        """The baseline's value on the same data or seeds, or NaN if unknown."""
         return math.nan
 
     @property
     def test_gain(self) -> float:
-        """By how much the best trial's test value is better than the baseline's test value."""
+        """The improvement of the best trial's test value over the baseline's test value."""
         return self.improvement(self.test_value, self.test_baseline)
 
     @property
     def score(self) -> float:
-        """The value by which samplers are compared. Higher values are better."""
+        """The value by which samplers are compared; higher is better."""
         return self.improvement(self.test_value, 0.0)
 
 
@@ -329,7 +312,7 @@ class SearchRecord:
 class FunctionRecord(SearchRecord):
     """The record of a function's search. Its test value is the mean of values on new seeds."""
 
-    # How many other searches of the same function the storage holds.
+    # The number of other searches of the same function in the storage.
     n_searches_elsewhere: int = dataclasses.field(default=0, compare=False)
 
     has_baseline: ClassVar[bool] = False
@@ -351,7 +334,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def failed(self) -> float | None:
-        """The user's value for a failed run, or None if the user set none."""
+        """The user's value for a failed run, or None."""
         return self.attrs.get(FAILED)
 
     @property
@@ -367,7 +350,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def planned(self) -> Planned:
-        """The plan of new seeds for the best trial, and whether their number was raised later."""
+        """The plan of new seeds for the best trial, and whether it was extended later."""
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
         return self._stored_plan or default
 
@@ -392,7 +375,7 @@ class FunctionRecord(SearchRecord):
 
     @functools.cached_property
     def _on_new_seeds(self) -> list[FrozenTrial]:
-        """The finished evaluations of the best trial on new seeds, in the order of the seeds."""
+        """The finished evaluations of the best trial on new seeds, ordered by seed."""
         trials_by_evaluation = evaluation_trials(self.confirming, NEW_SEED_NAMES)
         number = -1 if self.best is None else self.best.number
         return [
@@ -403,10 +386,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def new_values(self) -> list[float]:
-        """The best trial's values on new seeds, in the order of the seeds.
-
-        A value is NaN if a run failed.
-        """
+        """The best trial's values on new seeds, ordered by seed. A failed run has NaN."""
         return [*map(value_of, self._on_new_seeds)]
 
     @property
@@ -427,9 +407,9 @@ class FunctionRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The mean of the values on new seeds. Without new seeds, it is the best reported value.
+        """The mean of the values on new seeds or, without them, the best reported value.
 
-        If all trials failed, it is the user's value for a failure.
+        If all trials failed, it is the user's value for a failed run.
         """
         if self.best is None and self.done_trials:
             if self.failed is None:
@@ -445,14 +425,14 @@ class FunctionRecord(SearchRecord):
     def counted_new_values(self) -> list[float]:
         """The best trial's values on new seeds.
 
-        A failure has the user's value for failures, or NaN.
+        The value of a failed run is the user's value for failures, or NaN.
         """
         failed = math.nan if self.failed is None else self.failed
         return [failed if math.isnan(value) else value for value in self.new_values]
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:
-    """Return the evaluations of a study's best trials on new seeds, if there are any."""
+    """Return the evaluations of a study's best trials on new seeds."""
     try:
         study = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
     except KeyError:
@@ -472,10 +452,10 @@ def attributes_in(storage: BaseStorage) -> dict[str, Json]:
 def read_record(
     study: optuna.Study, others: Mapping[str, Attributes] | None = None
 ) -> SearchRecord:
-    """Return the current record of a searched study. The search need not be over.
+    """Return the current record of a search, which may still be running.
 
-    ``others`` maps the studies of the storage to their attributes. If :obj:`None`, the function
-    reads the attributes.
+    ``others`` maps the storage's studies to their attributes. If :obj:`None`, the function reads
+    them.
     """
     check_one_objective(study)
     read = StudyRead.of(study)
@@ -488,14 +468,14 @@ def read_record(
 
 
 def beginnings_of_runs(attrs_of_studies: Mapping[str, Attributes]) -> list[str]:
-    """Return the prefixes that the names of comparisons' runs have."""
+    """Return the prefixes of the names of comparisons' runs."""
     return [f"{name}/" for name, attrs in attrs_of_studies.items() if COMPARISON in attrs]
 
 
 def _n_searches_elsewhere(
     own_name: str, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> int:
-    """Return how many other studies, outside comparisons, search the same function."""
+    """Return the number of other studies, outside comparisons, that search the same function."""
     code = attrs.get(CODE)
     heads = tuple(beginnings_of_runs(others))
     if code is None or own_name.startswith(heads):

@@ -1,11 +1,12 @@
-"""Recognize from its source whether a function of a seed redraws the split of its data.
+"""Decide from the source of a function of a seed whether it redraws the split of its data.
 
-Each value in the source gets labels. They are followed to the returned value, also through other
-functions of the user. A call that draws rows is a label, such as ``"train_test_split in line 9"``.
-Other labels stand for random numbers, for folds in order, and for objects of a user's class (the
-class's name and a dot). A split is redrawn if the returned value depends on drawn rows, and the
-code also selects the other rows of the same draw. A fitted model does not count as dependent on
-its rows. Functions of libraries are recognized by their names.
+Each value in the source gets labels. The labels are followed to the returned value, also through
+other functions of the user. A call that draws rows is a label, such as ``"train_test_split in line
+9"``. Other labels are for random numbers, for folds in order, and for objects of a user's class
+(the class's name and a dot). A function redraws its split if two conditions are met. First, the
+returned value depends on drawn rows. Second, the code also selects the other rows of the same
+draw. A fitted model does not count as dependent on its rows. Functions of libraries are recognized
+by name.
 """
 
 import ast
@@ -28,8 +29,8 @@ _MAX_CALLS = 500
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _PACKAGE)
 
-# Names of library functions. Each pattern matches functions that do the same with rows or random
-# numbers.
+# Patterns of names of library functions. All functions of a pattern treat rows or random numbers
+# in the same way.
 _SPLIT = re.compile(r"\w*([Ss]plit\w*|[Ff]olds?)")
 _SPLIT_IN_ORDER = re.compile(r"(?!Repeated)\w*Folds?|TimeSeriesSplit|PredefinedSplit")
 _SPLIT_AGAIN = re.compile(r"cross_val\w+|\w+_curve|permutation_test_score|([dhv]|array_)?split")
@@ -49,19 +50,17 @@ _GLOBAL = re.compile(r"(torch|tf|(np\.|numpy\.)?random)\.\w+|\w+|.*\.\w+(_split|
 
 Labels = frozenset[str]
 _NONE: Labels = frozenset()
-_NUMBERS = frozenset({"random numbers"})  # They may be seeded or not.
+_NUMBERS = frozenset({"random numbers"})  # Seeded and unseeded random numbers.
 _SELECTED = frozenset({"rows selected by random numbers"})
 _FOLDS = frozenset({"folds in order"})
 _Function = ast.FunctionDef | ast.Lambda
 
 
 def redrawn_split(function: UserFunction, seeds: Iterable[str]) -> str:
-    """Return the call that redraws a function's split, with its line.
+    """Return the call that redraws a function's split, with its line, or an empty text.
 
-    It is empty if there is none.
-
-    ``seeds`` are the parameters that are seeds. If the source is missing or too long, a function
-    counts as redrawing its split if its code names a draw or a split.
+    ``seeds`` are the names of the seed parameters. If the source is missing or too long, it is
+    enough that the function's code names a draw or a split.
     """
     flow = _Flow()
     try:
@@ -91,7 +90,7 @@ class _Call(NamedTuple):
 
     @property
     def owner(self) -> ast.expr | None:
-        """The expression whose method is called, if it is a method."""
+        """The expression whose method is called, if the function is a method."""
         return getattr(self.node.func, "value", None)
 
     @property
@@ -126,7 +125,7 @@ class _Flow:
         if not isinstance(function, FunctionType):
             function = type(function).__call__
         self._learn("", function)
-        (tree,) = self._functions[""]  # Raises if several lambdas are in one line.
+        (tree,) = self._functions[""]  # This raises an error if one line has several lambdas.
         return self._run(tree, {**arguments, "self": frozenset({"object."})})
 
     def named_draw(self, function: UserFunction) -> Labels:
@@ -147,14 +146,14 @@ class _Flow:
         return frozenset({label})
 
     def _note(self, labels: Labels, *parts: str) -> None:
-        """Note the selected parts of draws: by default, both the drawn and the other rows."""
+        """Store the selected parts of draws: by default, both the drawn and the other rows."""
         for label in _selecting(labels) & self.parts.keys():
             self.parts[label].update(parts or ("", "~"))
 
     # Functions
 
     def _learn(self, name: str, value: Any) -> None:
-        """Note the source of a user's function, or of the functions in a class or a module."""
+        """Store the source of a user's function, or of all functions in a class or a module."""
         if (name, id(value)) in self._learned:
             return
         self._learned.add((name, id(value)))
@@ -229,14 +228,15 @@ class _Flow:
                 return _NONE
             case ast.AugAssign():
                 labels = self._labels(node.value)
-                if not isinstance(node.op, ast.Sub):  # Gradient descent subtracts steps.
+                # Gradient descent subtracts steps, which do not count.
+                if not isinstance(node.op, ast.Sub):
                     self._bind(node.target, labels | self._condition)
                 return _NONE
             case ast.NamedExpr() | ast.AnnAssign(value=ast.expr()):
                 self._bind(node.target, self._labels_of(ast.iter_child_nodes(node)))
             case ast.For() | ast.comprehension():
                 self._bind(node.target, self._labels(node.iter))
-                self._labels_of(getattr(node, "body", ()))  # The body is read again below.
+                self._labels_of(getattr(node, "body", ()))  # The body is followed again below.
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 self._labels_of(node.generators)
             case ast.If():
@@ -295,12 +295,13 @@ class _Flow:
         if isinstance(rows, ast.Tuple) and rows.elts:
             rows = rows.elts[0]
         text = ast.unparse(rows)
-        if text == ":":  # All rows, perhaps of some columns.
+        if text == ":":  # These are all rows, perhaps of some columns.
             return base
         index = _selecting(self._labels(rows))
         if base >= _FOLDS:
             self._note(index)
-        if isinstance(rows, ast.Slice) and not (base and index):  # A cut that is not random.
+        # This is a cut that is not random.
+        if isinstance(rows, ast.Slice) and not (base and index):
             self._note((base | index) - _NUMBERS, text)
         return base | index
 
@@ -333,7 +334,7 @@ class _Flow:
         return labels
 
     def _of_library(self, call: _Call) -> Labels:  # noqa: C901, PLR0911, PLR0912 - one rule each.
-        """Return the labels of a call to a library's function, by the function's name."""
+        """Return the labels of a library call by the function's name."""
         name = call.name
         labels = call.receiver | call.passed
         rows = labels - _NUMBERS
@@ -381,7 +382,7 @@ class _Flow:
         return labels
 
     def _is_random(self, call: _Call) -> bool:
-        """Return whether a call uses random numbers, passed or from a global generator."""
+        """Return whether a call uses random numbers that are passed or from a global generator."""
         for name, labels in call.keywords.items():
             if _RANDOM_STATE.fullmatch(name):
                 return labels >= _NUMBERS
@@ -406,7 +407,7 @@ def _arguments(tree: _Function, call: _Call) -> dict[str, Labels]:
 
 
 def _selecting(labels: Labels) -> Labels:
-    """Return the labels of rows that are selected by values with these labels."""
+    """Return the labels of rows that values with these labels select."""
     if labels >= _NUMBERS:
         return (labels - _NUMBERS) | _SELECTED
     return labels

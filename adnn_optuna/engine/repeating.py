@@ -1,6 +1,6 @@
-"""Storages that repeat calls while their database is locked or cannot be reached.
+"""Storages that repeat calls while their database is locked or unreachable.
 
-All calls of a study go through such a storage, so each call is repeated if necessary.
+All calls of a study go through such a storage, so any call can be repeated.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# The seconds to wait for a database that is locked or cannot be reached. A server restarts in
-# about a minute. Short faults are not worth a warning.
+# The seconds to wait for a database that is locked or unreachable. A server restarts in about a
+# minute. Short faults need no warning.
 _PATIENCE = 300.0
 _SECONDS_BEFORE_WARNING = 5.0
 _SECONDS_BETWEEN_ATTEMPTS = 0.1
 
-# SQLite's result codes of faults that pass by themselves: SQLITE_BUSY, SQLITE_LOCKED, and
-# SQLITE_CANTOPEN if a folder is away.
+# SQLite's result codes of temporary faults: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN for a
+# missing folder.
 _SQLITE_PASSING = (5, 6, 14)
 
-# The gRPC codes and Redis errors of faults that pass by themselves.
+# The gRPC codes and Redis errors of temporary faults.
 _SERVER_PASSING = {"UNAVAILABLE", "CANCELLED", "ConnectionError", "TimeoutError"}
 
-# Servers' messages may quote secrets, such as names of users.
+# Messages of servers may contain secrets, such as user names.
 _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
 
 
@@ -62,35 +62,35 @@ _is_patient: ContextVar[bool] = ContextVar("_is_patient", default=False)
 
 
 class StorageError(RuntimeError):
-    """A storage could not be read or written. All that was stored before is kept."""
+    """A storage could not be read or written. Everything that was stored before is kept."""
 
 
 def repeating(storage: BaseStorage) -> BaseStorage:
     """Return a view of a storage. Its calls are repeated while the database cannot be used.
 
-    The database may be locked, or out of reach for a while. The class of the view derives from the
-    storage's class, and both share their attributes. If a fault lasts for five minutes,
+    The database may be locked or unreachable for a while. The view's class derives from the
+    storage's class, and both objects share their attributes. If a fault lasts for five minutes,
     :class:`StorageError` is raised. A storage in memory is returned unchanged.
     """
     if isinstance(storage, InMemoryStorage | _Repeating):
         return storage
-    # Optuna adds a cache to storages that need one. The view wraps the cache.
+    # If a storage needs a cache, Optuna adds one. The view is around the cache.
     storage = optuna.storages.get_storage(storage)
     _listen(storage)
     return sharing_attributes(_repeating_class(type(storage)), storage)
 
 
 class _Repeating:
-    """The base class of all repeating storages. It adds pickling to the storage's class."""
+    """The base class of repeating storages, which can be pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what pickle needs to make a copy, which reads the database when unpickled."""
+        """Return the data for pickling. An unpickled copy reads the database."""
         plain = sharing_attributes(type(self).__bases__[1], self)
         return _unpickled, (pickle.dumps(plain),)
 
 
 def sharing_attributes(kind: type, of: object) -> Any:
-    """Return an object of another class that shares all attributes, including later changes."""
+    """Return an object of another class that shares all attributes, also after changes."""
     view: Any = object.__new__(kind)
     view.__dict__ = vars(of)
     return view
@@ -115,18 +115,18 @@ def _listen(storage: BaseStorage) -> None:
 
 
 class _FaultError(Exception):
-    """A fault of the database. Its argument is SQLAlchemy's error."""
+    """A fault of the database, with SQLAlchemy's error as argument."""
 
 
 def _hand_on(context: Any) -> None:
-    """Hide a fault from Optuna, which would otherwise create a trial again that may exist."""
+    """Hide a fault from Optuna, which would create a trial again although it may exist."""
     error = context.sqlalchemy_exception
     if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
         raise _FaultError(error)
 
 
 def _lock_for_update(state: Any) -> None:
-    """Lock SQLite at SELECT … FOR UPDATE, so that only one worker takes a waiting trial.
+    """Lock SQLite at SELECT … FOR UPDATE, so that a single worker takes a waiting trial.
 
     SQLite itself ignores FOR UPDATE. With write-ahead logging, other workers can still read.
     """
@@ -169,7 +169,7 @@ def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return _patiently(lambda: function(*args, **options), find_written)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            # Optuna itself explains a missing study, a missing trial and a missing best trial.
+            # Optuna itself explains these errors: a missing study, trial or best trial.
             if not is_reading or isinstance(error, KeyError | WrongInputError):
                 raise
             raise WrongValueError(
@@ -208,7 +208,7 @@ def _suggesting_method(set_trial_param: Callable[..., None]) -> Callable[..., No
         try:
             set_trial_param(self, trial_id, name, value, distribution)
         except KeyError:
-            # Optuna's proxy knows only trials that it has created or listed since its start.
+            # Optuna's proxy knows only trials that it created or listed since its start.
             for study in self.get_all_studies():
                 self.get_all_trials(study._study_id)
             set_trial_param(self, trial_id, name, value, distribution)
@@ -255,8 +255,8 @@ def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) 
     return ids.get(study_name or "")
 
 
-# Functions that look for the effect of a write whose answer was lost. They return None if there is
-# no effect, so that the write must be repeated.
+# Each function looks for the effect of a write whose answer was lost. It returns None if there is
+# no effect, so that the write is repeated.
 _FINDS: dict[str, Callable[..., Any]] = {
     "create_new_study": _study_of_name,
     "set_trial_state_values": _has_state,
@@ -264,10 +264,10 @@ _FINDS: dict[str, Callable[..., Any]] = {
 
 
 def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: None) -> _T:
-    """Call a function. Repeat this for up to five minutes while the database cannot be used.
+    """Call a function, and repeat the call for up to five minutes while the database fails.
 
-    An earlier call may have had its effect, so ``find`` looks for its result before each
-    repetition.
+    An earlier call may have had its effect. So before each repetition, ``find`` looks for the
+    result.
     """
 
     def call_again() -> _T:
@@ -285,7 +285,7 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
         raise StorageError(
             f"The storage failed ({reason(error)}). All that it stored before is kept. Repair it, "
             "then resume the study."
-        ) from None  # The cause may contain a user's name.
+        ) from None  # The cause may contain a user name.
     finally:
         _is_patient.reset(before)
 
@@ -296,7 +296,7 @@ def repeated(
     url: str = "",
     call_again: Callable[[], _T] | None = None,
 ) -> _T:
-    """Repeat a call until it succeeds, its error cannot pass, or five minutes are over.
+    """Repeat a call until it succeeds, its error is permanent, or five minutes are over.
 
     Warnings do not show the password in ``url``.
     """
@@ -334,7 +334,7 @@ def _server_errors() -> tuple[type[Exception], ...]:
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return the causes of Optuna's error: SQLAlchemy's error and, if any, the driver's error."""
+    """Return the causes of Optuna's error: SQLAlchemy's error and the driver's error, if any."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(error, _FaultError):
         cause = error.args[0]
@@ -346,18 +346,19 @@ def reason(error: BaseException, url: str = "") -> str:
     cause, driver_error = causes(error)
     message = _checks.first_line(driver_error or cause)
     if isinstance(cause, _server_errors()) and hasattr(cause, "details"):
-        message = cause.details()  # A gRPC error as text is a table of many lines.
+        message = cause.details()  # A gRPC error as text would be a table of many lines.
     if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
         message = _QUOTED.sub("***", message)
     return _checks.without_secrets(url, message)
 
 
 def is_fault(error: BaseException) -> bool:
-    """Return whether the database failed, and not the request."""
+    """Return whether the error is a fault of the database, not of the request."""
     exc: Any = load("sqlalchemy").exc
     cause, _ = causes(error)
-    # Optuna repeats a failed query in another form, which raises PendingRollbackError on a broken
-    # connection. SQLite reports a corrupt file by DatabaseError itself, the base of all errors.
+    # Optuna repeats a failed query in another form. On a broken connection, this raises
+    # PendingRollbackError. For a corrupt file, SQLite raises DatabaseError itself, the base of all
+    # errors.
     kinds = exc.OperationalError, exc.InterfaceError, exc.PendingRollbackError, *_server_errors()
     return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
 
@@ -368,7 +369,7 @@ def sqlite_code(error: BaseException | None) -> int:
 
 
 def passes(error: BaseException) -> bool:
-    """Return whether a fault of the database may be over in a moment."""
+    """Return whether a fault of the database may be temporary."""
     cause, driver_error = causes(error)
     if isinstance(driver_error, sqlite3.Error):
         return sqlite_code(driver_error) in _SQLITE_PASSING

@@ -23,7 +23,7 @@ _warnings_lock = threading.Lock()
 
 @contextlib.contextmanager
 def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> Iterator[None]:
-    """Record heartbeats of trials every ``interval`` seconds. Record none if it is None."""
+    """Record heartbeats of trials every ``interval`` seconds, or none if it is None."""
     if interval is None:
         yield
         return
@@ -47,11 +47,11 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Suppress Optuna's warning that heartbeats need `Study.optimize`.
+    """Suppress Optuna's warning that only `Study.optimize` records heartbeats.
 
     The loop records them, too.
     """
-    # All threads share the filters, so two threads would restore each other's filters.
+    # All threads share the warning filters, so two threads would restore each other's filters.
     with _warnings_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -60,12 +60,12 @@ def without_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Event]:
-    """Yield an event that is set by Ctrl-C and by SIGTERM, with which clusters end jobs.
+    """Yield an event that Ctrl-C and SIGTERM set. Clusters end jobs with SIGTERM.
 
-    A signal with the user's own handler is left alone. A second signal raises KeyboardInterrupt at
-    once. A public function does all its work within this block. Outside this block, a signal
-    raises KeyboardInterrupt at any place. If Python is destroying an object at this moment, it
-    drops the exception.
+    If the user has a handler for a signal, it is not replaced. A second signal raises
+    KeyboardInterrupt at once. A public function does all its work within this block. Outside the
+    block, a signal raises KeyboardInterrupt at any point. Python drops the exception if it is
+    destroying an object at this moment.
     """
     stop = stop or threading.Event()
 
@@ -76,7 +76,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        # The command line sets default_int_handler for SIGTERM, too.
+        # The command line also sets default_int_handler for SIGTERM.
         defaults = (signal.default_int_handler, signal.SIG_DFL)
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) in defaults:
@@ -86,7 +86,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    # This is checked last, because a signal may set the event until the handlers are restored.
+    # This check is last, because signals may set the event until the handlers are restored.
     if stop.is_set():
         raise KeyboardInterrupt
 
@@ -99,7 +99,7 @@ class Bar(_Tqdm):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
 
-        Show a new ``total`` also in notebooks, which tqdm itself does not do.
+        A new ``total`` also appears in notebooks, unlike with tqdm itself.
         """
         super().__setattr__(name, value)
         container = None
@@ -116,20 +116,20 @@ class _HiddenBar(Bar):
     """A progress bar that is not shown."""
 
 
-_HiddenBar.set_lock(threading.RLock())  # Hidden bars never wait for shown bars.
+_HiddenBar.set_lock(threading.RLock())  # Hidden bars never wait for visible bars.
 
 
 def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar:
     """Return a progress bar, shown only with ``show`` on a terminal or in a notebook."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    # tqdm detects notebooks in the same way, without an import of IPython.
+    # tqdm detects notebooks in the same way, without importing IPython.
     shell: Any = None
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
     is_notebook = shell is not None and "IPKernelApp" in shell.config
     if not show or not (is_terminal or is_notebook):
         return _HiddenBar(disable=True)
-    # An interrupt while a bar is drawn leaves the lock locked, so no two bars share a lock.
+    # An interrupt while a bar is drawn leaves its lock locked, so bars do not share a lock.
     Bar.set_lock(threading.RLock())
     options["desc"] = printable(options.get("desc") or "")
     return Bar(total=total, **options)

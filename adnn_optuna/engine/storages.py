@@ -1,4 +1,4 @@
-"""Open Optuna storages by URL, for many workers, and the studies in them."""
+"""Open Optuna storages by URL for many workers, and open the studies in storages."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from adnn_optuna.engine.repeating import (
 )
 from adnn_optuna.samplers._trials import check_direction, check_one_objective, is_done
 
-# SQLAlchemy takes longer to import than Optuna, and help texts do not need it.
+# Importing SQLAlchemy takes longer than importing Optuna, and help texts do not need it.
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-# The seconds for which SQLite itself waits for another process's transaction. The wait is short,
-# because nothing can interrupt it.
+# The seconds that SQLite itself waits for another process's transaction. They are few, because
+# nothing can interrupt this wait.
 _SQLITE_TIMEOUT = 5.0
 _SQLITE_FAILED = (10, 13)  # SQLITE_IOERR, and SQLITE_FULL for a full disk.
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
-# Errors on opening a database that waiting does not fix.
+# Errors on opening a database that do not disappear with time.
 _REFUSED_AT_OPENING = re.compile(
     "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
     "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid"
@@ -48,7 +48,7 @@ _REFUSED_AT_OPENING = re.compile(
     re.IGNORECASE,
 )
 
-# The arguments of URLs that Python's driver of SQLite accepts. The driver ignores all others.
+# The URL arguments that Python's SQLite driver accepts. The driver ignores all others.
 _SQLITE_ARGUMENTS = (
     "cached_statements",
     "check_same_thread",
@@ -58,7 +58,7 @@ _SQLITE_ARGUMENTS = (
     "uri",
 )
 
-_quiet = threading.Lock()  # Held while Optuna's log level is changed.
+_quiet = threading.Lock()  # A thread holds this lock while it changes Optuna's log level.
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 AnyStorage = str | BaseStorage
@@ -68,9 +68,9 @@ AnyStudy = Study | tuple[AnyStorage, str]
 
 
 def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> BaseStorage:
-    """Return the Optuna storage at a URL. It has heartbeats and, in SQLite, write-ahead logging.
+    """Return the Optuna storage at a URL, with heartbeats and, for SQLite, write-ahead log.
 
-    :obj:`None` opens a storage in memory. With ``must_exist``, a missing SQLite file is refused.
+    :obj:`None` opens a storage in memory. With ``must_exist``, a missing SQLite file is an error.
     """
     if storage is None:
         return InMemoryStorage()
@@ -88,7 +88,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         shown_url = storage = f"sqlite:///{storage}"
     sqlalchemy = load("sqlalchemy")
     url: URL | None = None
-    # A port that is not a number raises a bare ValueError.
+    # For a port that is not a number, the error has no explanation.
     with contextlib.suppress(sqlalchemy.exc.ArgumentError, ValueError):
         url = sqlalchemy.make_url(storage)
     if url is None or "@" in (url.host or ""):
@@ -98,7 +98,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         )
     is_sqlite = url.get_backend_name() == "sqlite"
     is_named = url.host or url.database not in (None, "", ":memory:")
-    if is_sqlite and not is_named:  # Each thread would have its own database in memory.
+    if is_sqlite and not is_named:  # Each thread would have a separate database in memory.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -112,7 +112,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
         _, driver_error = causes(error)
         has_failed = sqlite_code(driver_error) in _SQLITE_FAILED or _passes_at_opening(error)
         refusal = StorageError if has_failed else WrongValueError
-        # The cause is omitted, because it may contain a password.
+        # The cause may contain a password, so it is omitted.
         raise refusal(
             f"The storage {shown_url!r} cannot be opened ({reason(error, storage)}); check that "
             "it is an Optuna database whose folder can be written to, or whose server answers."
@@ -121,7 +121,7 @@ def open_storage(storage: AnyStorage | None, *, must_exist: bool = False) -> Bas
 
 
 def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
-    """Refuse a URL whose arguments SQLite ignores, or a file that is not a database."""
+    """Raise an error if SQLite ignores a URL's arguments, or if the file is not a database."""
     database = url.database or ""
     if "uri" in url.query:
         if not database.startswith("file:"):
@@ -146,7 +146,7 @@ def _check_sqlite(url: URL, shown: str, *, must_exist: bool) -> None:
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
-    """Refuse an SQLite file that is damaged or, if it must have studies, has no Optuna tables."""
+    """Raise an error if a file is damaged, or if it must have studies and has no tables."""
     sqlalchemy = load("sqlalchemy")
     has_studies = False
     try:
@@ -156,9 +156,9 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
             has_studies = sqlalchemy.inspect(connection).has_table("studies")
     except sqlalchemy.exc.DatabaseError as error:
         if sqlite_code(error.orig) not in _SQLITE_DAMAGED:
-            return  # A file that cannot be read is refused when the storage is opened.
+            return  # If a file is not readable, opening the storage raises the error.
         fault = reason(error)
-    except UnicodeDecodeError as error:  # The message of SQLite quotes damaged text.
+    except UnicodeDecodeError as error:  # SQLite's message quotes damaged text.
         fault = str(error)
     if fault != "ok":
         raise WrongValueError(
@@ -185,9 +185,9 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
             heartbeat_stale_trial_callback=enqueue_again,
         )
     finally:
-        alembic.setLevel(level)  # Optuna changes the level for all users of alembic.
-    # These seconds are set as attributes, because Optuna warns that RDBStorage's arguments for
-    # them are experimental.
+        alembic.setLevel(level)  # Optuna changes this level for all users of alembic.
+    # These seconds are set as attributes, because RDBStorage's arguments for them cause warnings
+    # that they are experimental.
     storage.heartbeat_interval = 30
     storage.grace_period = 120
     return storage
@@ -195,15 +195,15 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
 
 def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
     with contextlib.closing(connection.cursor()) as cursor:
-        # With write-ahead logging, a transaction takes a third of the time, and survives if the
-        # process dies. A database that is read-only keeps its mode.
+        # With a write-ahead log, a transaction takes a third of the time, and survives if the
+        # process dies. A read-only database keeps its mode.
         with contextlib.suppress(sqlite3.OperationalError):
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
 def enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """If a trial without a result had been enqueued, enqueue its parameters again."""
+    """If a trial without a result was enqueued, enqueue its parameters again."""
     attrs = trial.system_attrs
     if "fixed_params" not in attrs or is_done(trial):
         return
@@ -215,7 +215,7 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     for later in stored_trials:
         has_history = later.system_attrs.get("retry_history") == history
         if has_history and later.number >= trial.number:
-            return  # Another worker has enqueued the trial again already.
+            return  # Another worker has already enqueued the trial again.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
@@ -235,13 +235,13 @@ def _of_others(attrs: Attributes) -> Json:
 def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> bool:
     """Return whether an earlier trial retries the same trial.
 
-    Several workers may retry a trial.
+    Several workers may retry the same trial.
     """
     history = trial.system_attrs.get("retry_history")
     if not history:
         return False
     for stored_trial in stored_trials:
-        # A trial that was copied from another study may have later trials in its history.
+        # The history of a trial that was copied from another study may name later trials.
         is_between = history[-1] < stored_trial.number and stored_trial._trial_id < trial._trial_id
         if is_between and stored_trial.system_attrs.get("retry_history") == history:
             return True
@@ -251,15 +251,16 @@ def repeats_retry(trial: FrozenTrial, stored_trials: Iterable[FrozenTrial]) -> b
 def _passes_at_opening(error: BaseException) -> bool:
     exc: Any = load("sqlalchemy").exc
     cause, driver_error = causes(error)
-    # If several workers open a new database at the same moment, only one can create its tables.
-    # Optuna asserts that the version is stored, which another worker may be about to do.
+    # If several workers open a new database at the same moment, only one worker can create its
+    # tables. Optuna asserts that the version is stored, but another worker may be about to store
+    # it.
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
     is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
     return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
 
 
 def storage_url(storage: BaseStorage) -> str | None:
-    """Return the masked URL of a storage, or :obj:`None` if it has none."""
+    """Return the masked URL of a storage, or :obj:`None` without URL."""
     backend: Any = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
         return _checks.masked(backend.url)
@@ -267,7 +268,7 @@ def storage_url(storage: BaseStorage) -> str | None:
 
 
 def check_study_name(study_name: str) -> None:
-    """Refuse a name that not every storage can hold."""
+    """Raise an error for a name that some storages cannot hold."""
     _checks.check_type("study_name", study_name, str, "a string")
     if "://" in study_name:
         raise WrongValueError(
@@ -285,7 +286,7 @@ def check_study_name(study_name: str) -> None:
 def created_study(
     storage: BaseStorage, name: str | None, direction: StudyDirection
 ) -> optuna.Study:
-    """Create or load a study without Optuna's log line. A comparison would log many such lines."""
+    """Create or load a study without Optuna's log line, because comparisons have many studies."""
     with _quiet:
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
@@ -304,7 +305,7 @@ def load_study(storage: BaseStorage, study_name: str) -> Study:
         study = optuna.load_study(study_name=study_name, storage=storage)
     except KeyError:
         stored_names = optuna.get_all_study_names(storage)
-        # The studies within a comparison are not listed, only the comparison itself.
+        # Of a comparison, only the comparison itself is listed, not its studies.
         parts = tuple(f"{name}/" for name in stored_names)
         names = [repr(name) for name in stored_names if not name.startswith(parts)]
         listed = names
@@ -328,7 +329,7 @@ def load_search(storage: BaseStorage, study_name: str) -> Study:
 
 
 def check_no_evaluations(study: Study) -> None:
-    """Refuse a study of evaluations, such as the study of a recheck."""
+    """Raise an error for a study of evaluations, such as the study of a recheck."""
     if EVALUATED in study.user_attrs:
         raise WrongValueError(
             f"Study {study.study_name!r} must be a search or a comparison of samplers; got "
@@ -337,7 +338,7 @@ def check_no_evaluations(study: Study) -> None:
 
 
 class StudyRead(NamedTuple):
-    """A study as it was read at one moment."""
+    """A study as it was at one read."""
 
     study: Study
     attrs: Attributes  # The study's user attributes.
@@ -356,10 +357,7 @@ class StudyRead(NamedTuple):
 
 
 def opened_study(study: AnyStudy) -> StudyRead:
-    """Read a study through a repeating storage.
-
-    It is passed as an object, or as storage and name.
-    """
+    """Read a study, passed as an object or as (storage, name), through a repeating storage."""
     if isinstance(study, tuple) and len(study) == 2:
         opened = load_search(open_storage(study[0], must_exist=True), study[1])
     else:
@@ -383,10 +381,10 @@ def is_comparison(study: Study) -> bool:
 def open_declared(
     storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
 ) -> Study:
-    """Create or load a study, and declare its kind if it has neither a kind nor trials.
+    """Create or load a study. Declare its kind if it has neither a kind nor trials.
 
-    A storage creates a study first and stores its attributes later. A worker may die in between,
-    so the next worker that opens the study declares it.
+    A storage creates a study before it stores attributes. If a worker dies in between, the next
+    worker that opens the study declares its kind.
     """
     study = created_study(storage, name, direction)
     is_new = is_undeclared(study)

@@ -1,7 +1,7 @@
-"""Describe, create and run the studies of searches.
+"""Functions that describe, create and run the studies of searches.
 
-A comparison has a study for each arm and seed. One more study, with the comparison's name,
-declares it.
+A comparison has a study for each arm and seed. One more study, named like the comparison, declares
+it.
 """
 
 import contextlib
@@ -57,10 +57,10 @@ _AS_COMPARED = Ending(is_compared=True)
 class StudySpec:
     """A study to search. If ``name`` is None, the study gets a new name.
 
-    Wrong arguments are refused. An existing study keeps its batch size.
+    Wrong arguments raise errors. An existing study keeps its batch size.
     """
 
-    # The user's objective. The trials of a control evaluate another one, which is in `plan`.
+    # The user's objective. A control's trials evaluate a different objective, which is in `plan`.
     searched: Searched[Any]
     name: str | None
     sampler: ArmSpec
@@ -91,8 +91,8 @@ class StudySpec:
     def n_threads(self) -> int | None:
         """The number of trials that run at once, or :obj:`None` if trials run in rounds.
 
-        Trials run in rounds if proposals learn from values, or if a pruner compares trials that
-        run side by side. They also run in rounds if a limit may end the search early, because
+        Trials run in rounds in three cases: if proposals depend on values, if a pruner compares
+        trials that run side by side, or if a limit may end the search early. In the last case,
         later trials must not count.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
@@ -102,7 +102,7 @@ class StudySpec:
 
     @property
     def settings(self) -> SearchSettings:
-        """The settings of the search, as the study stores them."""
+        """The settings of the search as the study stores them."""
         settings: Any = {
             "sampler": self.arm.name,
             "n_trials": self.limits["max_trial"],
@@ -115,7 +115,7 @@ class StudySpec:
 def resume_hint(study: optuna.Study, further: str = "") -> str:
     """Return the sentence that says how to resume an interrupted study.
 
-    ``further`` are arguments of ``resume`` after storage and name.
+    ``further`` are the arguments of ``resume`` after storage and name.
     """
     name = repr(study.study_name)
     url = storage_url(study._storage)
@@ -127,16 +127,16 @@ def resume_hint(study: optuna.Study, further: str = "") -> str:
 
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load a study for each spec. If one study is refused, none is created."""
+    """Create or load a study for each spec. If one of them is wrong, create no study."""
     names = set(optuna.get_all_study_names(storage))
     stored_studies = [load_search(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
         _check_no_leftovers(spec, names)
-    # All refusals come before the first study is created.
+    # All checks come before the first study is created.
     samplers = [_sampler(p, study) for p, study in zip(specs, stored_studies, strict=True)]
     studies = []
     for spec, existing, sampler in zip(specs, stored_studies, samplers, strict=True):
-        # Another worker may have created the study a moment ago.
+        # Another worker may have just created the study.
         study = existing or created_study(storage, spec.name, spec.searched.direction)
         study.pruner = spec.pruner or NopPruner()
         study.sampler = sampler
@@ -146,7 +146,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
 
 
 def _check_no_leftovers(spec: StudySpec, names: Collection[str]) -> None:
-    """Refuse a new study if evaluations of an earlier study of the same name are left."""
+    """Raise an error for a new study if evaluations of an earlier study of the name exist."""
     evaluations = confirmation_name(str(spec.name))
     if spec.plan.n_new_seeds and spec.name not in names and evaluations in names:
         raise WrongValueError(
@@ -172,13 +172,13 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
     if study is not None:
         objective.attach(study)
     seed = objective.seed
-    if seed >= 2**32:  # Optuna's samplers refuse such seeds.
+    if seed >= 2**32:  # Optuna's samplers do not accept such seeds.
         seed = derived_seed(seed)
     return spec.arm.sampler(seed, objective.distributions, stored_settings["n_trials"])
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:
-    """Store a new study's settings. Enqueue the baseline unless the sampler begins with it."""
+    """Store a new study's settings. Enqueue the baseline, unless the sampler begins with it."""
     spec.plan.objective.attach(study)
     if SEARCH not in study.user_attrs:
         study.set_user_attr(SEARCH, spec.settings)
@@ -207,9 +207,10 @@ def run_studies(
     executor: futures.Executor | None,
     storage: AnyStorage | None,
 ) -> None:
-    """Run opened studies. If one fails or is interrupted, the others are interrupted, too.
+    """Run opened studies. If one study fails or is interrupted, interrupt all others.
 
-    The ``bar`` counts the studies' trials. If a study ends early, its missing trials are added.
+    The ``bar`` counts the studies' trials. If a study ends early, its missing trials are added to
+    the count.
     """
     with contextlib.ExitStack() as own_workers:
         if executor is None:
@@ -241,7 +242,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     """Run a study and return its budget, in trials."""
     bar.update(n_done(study))
     n_run = run_trials(spec, study, stop, functools.partial(_show_trial, bar, spec))
-    # Some samplers end before the budget is spent.
+    # Some samplers end before they have used the budget.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
     spec.searched.conclude(read_record(study, others={}), spec.plan, stop)
@@ -250,7 +251,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
 
 
 def _run_name(spec: StudySpec) -> str:
-    """Return the arm and the seed of a run."""
+    """Return the arm and the seed of a run as text."""
     return printable("/".join(str(spec.name).split("/")[-2:]))
 
 
@@ -268,16 +269,16 @@ def run_trials(
     stop: threading.Event,
     after_tell: AfterTell,
 ) -> int:
-    """Run the trials of a study, then its replicates, if any. Return how many trials are done.
+    """Run a study's trials and then its replicates; return the number of finished trials.
 
-    ``after_tell`` is as for :class:`Loop`.
+    For ``after_tell``, see :class:`Loop`.
     """
     plan = spec.plan
     limits = spec.limits
     until = spec.settings["n_trials"]
     if until is not None:
-        # Replicates of an earlier run with lower limits are added on top, so that the search may
-        # do all its trials.
+        # Replicates of an earlier run with lower limits do not count, so that the search may run
+        # all its trials.
         until = min(until + _counts(study)[0], limits["max_trial"] or 0)
     search = Loop(
         study,
@@ -301,7 +302,7 @@ def _run_replicates(
     stop: threading.Event,
     after_tell: AfterTell,
 ) -> int:
-    """Run the replicates of a searched study. Return how many trials are done."""
+    """Run the replicates of a search, and return the number of finished trials."""
     plan = spec.plan
     n_trials = spec.limits["max_trial"]
     n_searched = _counts(study)[1]
@@ -324,22 +325,22 @@ def _run_replicates(
 
 
 def n_done(study: optuna.Study) -> int:
-    """Return how many trials of a study ran to their end."""
+    """Return the number of trials that ran to their end."""
     return sum(_counts(study))
 
 
 def _counts(study: optuna.Study) -> tuple[int, int]:
-    """Return how many replicates are done, and how many other trials."""
+    """Return the number of finished replicates, and the number of other finished trials."""
     done = [t for t in study.get_trials(deepcopy=False) if is_done(t)]
     n_replicates = sum(replicate_of(trial) is not None for trial in done)
     return n_replicates, len(done) - n_replicates
 
 
 class _SearchTimeCallback(MaxTimeCallback):
-    """Ends the trials of a search so early that evaluations on new seeds also fit in the time.
+    """Ends the trials of a search early enough for evaluations on new seeds.
 
-    Each evaluation is assumed to take as long as an average trial. At least half of the time is
-    for trials.
+    The assumption is that each evaluation takes as long as an average trial. Trials get at least
+    half of the time.
     """
 
     def __init__(self, max_time: float, n_new_seeds: int) -> None:
@@ -353,7 +354,7 @@ class _SearchTimeCallback(MaxTimeCallback):
 
 
 def ends_before_new_seeds(limits: LimitValues, n_new_seeds: int) -> list[Limit]:
-    """Return callbacks that end a search at its limits, and leave time for new seeds."""
+    """Return callbacks that end a search at its limits, and reserve time for new seeds."""
     ends = callbacks_of(limits)
     for place, limit in enumerate(ends):
         if isinstance(limit, MaxTimeCallback):

@@ -1,4 +1,4 @@
-"""Check and convert arrays, labels and weights of users' data."""
+"""Checks and conversions of arrays, labels and weights of users' data."""
 
 import itertools
 import math
@@ -22,8 +22,8 @@ Shape = tuple[int, ...]
 
 # The number of values that a message shows.
 _NAMED = 5
-# The number of rows that are searched for distinct values, and the share of these values that
-# must stay distinct in float32.
+# The number of rows that are searched for distinct values, and the share of these values that must
+# stay distinct in float32.
 _COMPARED = 10_000
 _LEAST_KEPT = 0.9
 
@@ -38,7 +38,7 @@ def named(values: Iterable[Any]) -> str:
 
 
 def check_samples(suffix: str, x: Any, y: Any) -> None:
-    """Refuse inputs or labels that are not one array, table or list, or whose orders differ."""
+    """Raise an error if inputs or labels have a wrong type, or are in different orders."""
     samples = {f"x{suffix}": x, f"y{suffix}": y}
     for name, values in samples.items():
         if values is not None:
@@ -69,7 +69,7 @@ def _n_rows(values: Any) -> int:
 
 
 def check_is_array(name: str, values: Any) -> None:
-    """Refuse values that are not an array, a pandas table or a list."""
+    """Raise an error for values that are not an array, a pandas table or a list."""
     is_other_table = hasattr(values, "to_pandas") and (
         hasattr(values, "column_names") or hasattr(values, "columns")
     )
@@ -108,7 +108,7 @@ def _as_array(name: str, values: Any) -> Array:
 
 
 def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
-    """Refuse a pandas column that has the samples' rows in another order."""
+    """Raise an error for a pandas column whose rows have another order than the samples."""
     pd = sys.modules.get("pandas")  # If pandas is not imported, samples are not a pandas table.
     if pd is None or not isinstance(getattr(samples, "index", None), pd.Index):
         return
@@ -126,11 +126,11 @@ def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
 def plain(name: str, values: Any) -> Array:
     """Return data of pandas, TensorFlow or lists as an array of numbers or strings."""
     if np.ma.is_masked(values):
-        values = np.ma.filled(values.astype(object), np.nan)  # Masked values are missing.
+        values = np.ma.filled(values.astype(object), np.nan)  # Masked values count as missing.
     array = _as_array(name, values)
     if array.dtype.kind not in "OTUS":
         return array
-    # In an array with strings, NumPy turns 1 into "1" and a missing value into "nan".
+    # In an array with strings, NumPy turns 1 into "1", and a missing value into "nan".
     objects = np.asarray(values, dtype=object)
     for kind, dtype in ((str, np.str_), (Real, None)):
         if all(isinstance(value, kind) for value in objects.flat):
@@ -158,7 +158,7 @@ def _check_finite(name: str, array: Array, *, may_lack: bool = False) -> None:
 
 
 def checked_inputs(name: str, values: Any, *, may_lack: bool = False) -> Array:
-    """Return inputs as an array of their own dtype. Raise an error unless all are finite.
+    """Return inputs as an array with their dtype. Raise an error unless all are finite.
 
     With ``may_lack``, NaN is allowed, too.
     """
@@ -255,13 +255,13 @@ def _read_numbers(name: str, array: Array) -> NDArray[np.float64]:
 
 
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
-    """Return the label of the positive class. It is None if no class is positive."""
+    """Return the label of the positive class, or None if no class is positive."""
     if positive is None:
         is_of_bits = tuple(labels) == (0, 1)
         if is_of_bits:
             return labels[1]
         return None
-    # Comparing an array with a label would give an array, not a truth value.
+    # Comparing an array with a label would give an array instead of a truth value.
     check_type("positive", positive, str | Number | np.generic, "the label of one of two classes")
     # Labels from a command line or a contract are text.
     text = str(positive)
@@ -280,7 +280,7 @@ def encoded(
 ) -> tuple[dict[str, Array], Sequence[Any]]:
     """Return labels as class numbers from 0, and the user's label of each class.
 
-    If the user's labels are the class numbers, the second value is a range.
+    If the user's labels are class numbers, the second value is a range.
     """
     unique = np.unique(labels[""]).tolist()
     classes: Sequence[Any] = tuple(unique)
@@ -303,7 +303,7 @@ def encoded(
 
 
 def encoded_labels(name: str, labels: Array, classes: Sequence[Any]) -> NDArray[np.int64]:
-    """Return the index in ``classes`` of each label that :func:`read_targets` returned."""
+    """Return each label's index in ``classes``; :func:`read_targets` returned the labels."""
     index_by_label = {label: i for i, label in enumerate(classes)}
     indices = []
     for i, label in enumerate(labels.tolist()):
@@ -352,8 +352,8 @@ def weights(
     if sample_weight is not None:
         weight *= _checked_weights("sample_weight", sample_weight, len(y))
     if isinstance(class_weight, str) and class_weight == "balanced":
-        # As in scikit-learn, the weight of a class is n / (C · n_class). Of n training samples of
-        # C classes, n_class are of this class.
+        # As in scikit-learn, a class has the weight n / (C · n_class). C is the number of classes,
+        # and n_class of the n training samples are in this class.
         counts = np.bincount(y[train], minlength=len(classes))
         n_classes = np.count_nonzero(counts)
         weight_of_class = len(train) / (n_classes * np.maximum(counts, 1))
@@ -373,7 +373,7 @@ def weights(
     return weight[train]
 
 
-# TensorFlow uses an array in place only if its address is a multiple of this number of bytes.
+# If an array's address is not a multiple of this number of bytes, TensorFlow copies the array.
 _ALIGNMENT = 64
 
 
@@ -382,7 +382,7 @@ class _Memory(np.ndarray[Any, np.dtype[Any]]):
 
 
 def read_only(array: Array, dtype: DTypeLike) -> Array:
-    """Return a copy that cannot be written to, or the array itself if it is such a copy."""
+    """Return a read-only copy, or the array itself if it is such a copy."""
     is_kept = array.dtype == dtype and isinstance(array.base, _Memory)
     if is_kept:
         return array
@@ -405,10 +405,10 @@ def collected(parts: Iterable[Array], shape: Shape, dtype: DTypeLike) -> Array:
 
 
 def as_tensor(array: Array) -> "tf.Tensor":
-    """Return an array as a tensor. If :func:`read_only` made the array, it is not copied."""
+    """Return an array as a tensor. If :func:`read_only` made the array, no copy is made."""
     import tensorflow as tf
 
-    # NumPy does not share read-only memory, so TensorFlow gets the writable array behind the view.
+    # NumPy does not share read-only memory, so TensorFlow gets the writable array of the view.
     # TensorFlow does not write to it.
     if isinstance(array.base, _Memory) and array.size:
         return tf.experimental.dlpack.from_dlpack(array.base.__dlpack__())

@@ -15,7 +15,7 @@ from adnn_optuna.networks.models import Settings
 from adnn_optuna.networks.network import Head
 
 Example = tuple[tf.Tensor, tf.Tensor]
-"""Labels and outputs of some examples, or a metric's arguments made from them."""
+"""Labels and outputs of some examples, or the metric arguments that are made from them."""
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # The errors that losses and metrics raise for arguments of a wrong kind.
@@ -56,9 +56,9 @@ def loss_or_metric(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]
 def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     """Return a function that computes a Keras loss for each example.
 
-    The function takes integer labels (or a regression's targets) and outputs.
+    The function takes outputs, and integer labels (or a regression's targets).
 
-    Also return whether the loss itself takes integers instead of one-hot rows.
+    Also return whether the Keras loss takes integers instead of one-hot rows.
     """
     loss, name = loss_or_metric(keras.losses, settings, head)
     allowed = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
@@ -76,7 +76,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
         # Targets and outputs in the user's units are float64, because float32 may merge distinct
-        # values. Some user-defined losses do not take float64.
+        # values. Some user-defined losses do not accept float64.
         is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
         dtype = tf.float64 if is_double else tf.float32
         targets = labels if takes_integers else targets_of(head, labels, dtype)
@@ -110,7 +110,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 def _forms_of_labels(settings: Settings, name: str, head: Head) -> list[bool]:
     """Return whether a loss takes labels as integers.
 
-    Both answers are possible for a user's loss.
+    A user's loss may take both forms.
     """
     if not head.num_classes or head.size == 1:
         return [False]
@@ -121,14 +121,14 @@ def _forms_of_labels(settings: Settings, name: str, head: Head) -> list[bool]:
 
 
 def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Return labels as targets that have the shape of the network's outputs."""
+    """Return labels as targets with the shape of the network's outputs."""
     if not head.is_regression and head.size > 1:
         return tf.one_hot(labels, head.size)
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
 
 def example(head: Head) -> Example:
-    """Return labels and outputs of a made-up batch on which a loss or metric is tried."""
+    """Return labels and outputs of an artificial batch, for trying a loss or metric."""
     n = head.size + 2  # If n equalled the number of outputs, swapped axes would raise no error.
     labels = tf.range(n) % 2
     if head.is_regression:

@@ -1,4 +1,4 @@
-"""Keras metrics and the arguments that they get. This module loads TensorFlow."""
+"""Keras metrics and their arguments. This module loads TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from adnn_optuna.networks.network import Head
 Adapt = Callable[[tf.Tensor, tf.Tensor], Example]
 KerasMetric = tuple[keras.metrics.Metric, Adapt]
 
-# Keras metrics about a single class. If the data have two classes, that is the positive class.
+# Keras metrics about a single class. If there are two classes, this is the positive class.
 _OF_ONE_CLASS = (
     *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
@@ -29,7 +29,7 @@ _OF_ONE_CLASS = (
 
 
 def is_own(settings: Settings) -> bool:
-    """Return whether the user's code computes a metric."""
+    """Return whether a metric is user-defined."""
     name = settings if isinstance(settings, str) else settings["class_name"]
     is_registered = keras.saving.get_registered_object(name) is not None
     return is_registered or name == "MeanMetricWrapper"
@@ -61,8 +61,8 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
     if is_users and head.ends_in_logits:
         of_metric = dataclasses.replace(head, are_probabilities=False)
     metric, name = loss_or_metric(keras.metrics, settings, of_metric)
-    # Data with several labels per example count as a regression on 0 and 1. Of Keras's accuracies,
-    # only the binary accuracy is allowed for a regression, because it is computed for each label.
+    # Several labels per example count as a regression on 0 and 1. Of Keras's accuracies, a
+    # regression may only have the binary accuracy, because it is computed for each label.
     is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
     if head.is_regression and (is_of_all or is_of_one_class(metric)):
         raise WrongValueError(
@@ -76,15 +76,15 @@ def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> Ker
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     if head.is_regression:
-        # Float32 would merge values around 1e9. A user-defined metric may refuse a dtype. It is
-        # then used unchanged.
+        # Float32 would merge values around 1e9. If a user-defined metric does not accept a dtype,
+        # it is used unchanged.
         with contextlib.suppress(*REFUSALS):
             metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
     if is_users:
         return metric, _arguments_of_own(metric, name, head, takes_integers=takes_integers)
     adapt = _arguments_of_keras(metric, head, is_sparse="sparse" in name.lower())
     try:
-        # Some metrics create their variables when they see the first examples.
+        # Some metrics create their variables at the first call.
         _result_of(metric, [adapt(*example(head))])
     except Exception as error:  # noqa: BLE001 - the metric's own code may raise anything
         raise _refused(name, head, error) from None
@@ -97,8 +97,8 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
     column = head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
     if is_f_score and is_of_two and metric.threshold is None:
-        # Without a threshold, the class with a row's largest output is predicted. A single
-        # output is always the largest.
+        # Without a threshold, the predicted class is the class with a row's largest output. A
+        # single output is always the largest.
         metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> Example:
@@ -107,7 +107,7 @@ def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: 
             dtype = tf.float64
         targets = labels if is_sparse else targets_of(head, labels, dtype)
         outputs = _predictions(head, tf.cast(outputs, dtype))
-        # An F-score averages over classes, so it takes a column for each of the two classes.
+        # An F-score averages over classes, so it needs a column for each of the two classes.
         if head.size == 1 and (is_of_two or is_f_score):
             targets = tf.concat([1 - targets, targets], 1)
             outputs = tf.concat([1 - outputs, outputs], 1)
@@ -125,8 +125,8 @@ def _arguments_of_own(
     """Return a function that makes a user-defined metric's arguments in a form that it accepts.
 
     Keras passes labels as they were passed to ``fit``: with or without an axis for a single
-    output, and as integers or floats. A form is right if a metric has the same value for a batch
-    and for its examples, passed one after the other. In a wrong form, labels and outputs may
+    output, and as integers or floats. A form is right if a metric has the same value for a whole
+    batch and for the batch's examples one after another. In a wrong form, labels and outputs may
     broadcast to a table of all pairs. If no form is right, the first form that raises no error is
     used.
     """
@@ -150,7 +150,7 @@ def _arguments_of_own(
 
 
 def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) -> Iterator[Adapt]:
-    """Yield functions that make a metric's arguments: one for each form of labels in Keras."""
+    """Yield functions that make a metric's arguments, one for each form of labels in Keras."""
     shapes = [[-1, head.size]]
     dtypes = [tf.float32]
     is_one_hot = not head.is_regression and head.size > 1 and not takes_integers
@@ -190,12 +190,13 @@ def _predictions(head: Head, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
-    """Return logits if the user's model ends in logits, otherwise predictions."""
+    """Return logits if the user's model returns logits, otherwise predictions."""
     if not head.ends_in_logits:
         return _predictions(head, outputs)
     if not head.are_probabilities:
         return outputs
-    # These outputs are averages of several networks' probabilities, and are turned into logits.
+    # These outputs are averages of several networks' probabilities, so they are converted to
+    # logits.
     epsilon = keras.config.epsilon()
     chances = tf.clip_by_value(outputs, epsilon, 1 - epsilon)
     logits = tf.math.log(chances)
@@ -205,7 +206,7 @@ def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def _varied_example(head: Head) -> Example:
-    """Return labels and outputs of a batch in which no two examples are alike."""
+    """Return labels and outputs of a batch in which all examples differ."""
     labels, outputs = example(head)
     n = len(labels)
     rng = np.random.default_rng(0)
@@ -231,11 +232,11 @@ def _result_of(metric: keras.metrics.Metric, batches: Sequence[Example]) -> floa
 
 
 class _NoNumberError(Exception):
-    """The result of a metric is not a single number."""
+    """A metric's result is not a single number."""
 
 
 def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, value: float) -> None:
-    """Raise an error unless a metric's value for a batch follows from its variables in a graph.
+    """Raise an error unless a metric's value in a graph follows from its variables.
 
     Args:
         metric: A user-defined metric.
@@ -247,7 +248,7 @@ def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, val
     def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:
         return metric.stateless_update_state(empty_state, *arguments, sample_weight=None)
 
-    # TensorFlow would warn if many new tf.functions were called directly.
+    # TensorFlow would warn about direct calls of many new tf.functions.
     graph = tf.function(update, autograph=False).get_concrete_function(*arguments)
     state = graph(*arguments)
     result = np.asarray(result_of_state(metric, state))
@@ -258,7 +259,7 @@ def _check_is_in_variables(metric: keras.metrics.Metric, arguments: Example, val
 
 def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) -> tf.Tensor:
     """Return a metric's result for these values of its variables."""
-    # `stateless_result` is not used, because it may return a variable without its value here.
+    # `stateless_result` is not suitable, because it may return a variable without its value here.
     with keras.StatelessScope(zip(metric.variables, state, strict=True)):
         result = metric.result()
         if isinstance(result, keras.Variable):
@@ -267,7 +268,7 @@ def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) ->
 
 
 def _refused(name: str, head: Head, error: Exception) -> WrongValueError:
-    """Return the error message for a metric that failed on a made-up batch."""
+    """Return the error message for a metric that failed on an artificial batch."""
     if isinstance(error, _NoNumberError):
         return WrongValueError(
             f"The metric {name!r} must be one number for a split and {head.size} outputs. Pass an "

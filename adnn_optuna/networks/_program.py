@@ -26,14 +26,14 @@ _N_PROGRAMS = 8
 
 
 class Program:
-    """A network's training and evaluation, compiled once for all data of the same shapes.
+    """A network's training and evaluation, compiled once for all data with the same shapes.
 
-    Several threads may call the methods at the same time.
+    Several threads may call the methods at once.
 
-    ``splits`` has data of these shapes: the training set and, if there is one, the validation set.
-    A split holds inputs and labels or targets. The training set may also hold examples' weights.
-    Each call of ``train`` takes the order of the training rows in ``epochs`` epochs. If the metric
-    ``judge`` is a mean over single examples, the validation set's totals also hold each example's
+    ``splits`` has data of these shapes: the training set and, if it exists, the validation set. A
+    split has inputs, and labels or targets. The training set may also have weights of examples.
+    Each call of ``train`` gets the orders of the training rows in ``epochs`` epochs. If the metric
+    ``judge`` is a mean over single examples, the validation set's totals include each example's
     value.
     """
 
@@ -71,7 +71,7 @@ class Program:
                 "runs. Let it copy them in its first step."
             )
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        # The example trains one batch and scores no rows.
+        # This example trains on one batch and scores no rows.
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])
         self._is_regression = architecture.head.is_regression
         self._scales_targets = self._is_regression and architecture.scale != "none"
@@ -83,14 +83,14 @@ class Program:
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            # XLA lacks an operation, or the model is wrong. If the model is wrong, the error that
-            # TensorFlow raises without XLA is easier to understand.
+            # Either XLA lacks an operation, or the model is wrong. For a wrong model, TensorFlow's
+            # error without XLA is easier to understand.
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
-        # A call locks all variables that it captured, so each thread has its own variables.
+        # A call locks all variables that it uses, so each thread has its own variables.
         spec = tf.TensorSpec((), tf.resource)
         for i, variable in enumerate(self._variables):
             handle = functools.partial(self._handle_of_thread, i)
@@ -106,7 +106,7 @@ class Program:
                 )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
-        self._evaluations: dict[int, Any] = {}  # Maps a number of rows to the graph for it.
+        self._evaluations: dict[int, Any] = {}  # The graph for each number of rows.
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         if not hasattr(self._in_thread, "variables"):
@@ -149,8 +149,8 @@ class Program:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS]
                 if len(rows) not in self._evaluations:
-                    # If tf.function chose the graph, TensorFlow would warn of many shapes and
-                    # take longer.
+                    # If tf.function chose the graph, TensorFlow would take longer, and warn about
+                    # many shapes.
                     evaluate = self._evaluate.get_concrete_function(weights, rows)
                     self._evaluations[len(rows)] = evaluate
                 of_rows, added = self._evaluations[len(rows)](weights, rows)
@@ -166,13 +166,13 @@ class Program:
         bounds: tf.Tensor,
         totals: Sequence[Score],
     ) -> tuple[list[tf.Tensor], list[Score]]:
-        """Train from these values of all variables. Return their new values and the totals.
+        """Train from these values of all variables, and return the new values and the totals.
 
-        ``data`` holds the splits and, if the network scales targets, their mean and standard
-        deviation. Targets and scores are in the user's units. ``orders`` holds the order of the
-        training rows, of shape (epochs, rows). ``bounds`` holds pairs of a first number and an
-        end. The first pair is for epochs, and the second for batches of an epoch. Each split has
-        a further pair, for the batches of a thousand rows whose scores are added to ``totals``.
+        ``data`` has the splits and, if the network scales targets, their mean and standard
+        deviation. Targets and scores are in the user's units. ``orders`` has the order of the
+        training rows in each epoch. ``bounds`` has pairs (first number, end): one pair for epochs,
+        one pair for the batches of an epoch, and one pair for each split. The pair of a split is
+        for batches of a thousand rows, whose scores are added to ``totals``.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
@@ -183,10 +183,10 @@ class Program:
             _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
-        # The number of epochs is a tensor, because XLA would unroll a loop of a known length.
+        # The number of epochs is a tensor, because XLA would unroll a loop of known length.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
-        # Read the values before scoring, because scoring advances the seeds of Keras's recurrent
-        # layers.
+        # The values are read before scoring, because scoring advances the seeds of Keras's
+        # recurrent layers.
         trained = values_of(self._variables)
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
         not_trained = self._model.non_trainable_variables
@@ -200,7 +200,7 @@ class Program:
         return trained, scores
 
     def _assign(self, values: Sequence[tf.Tensor]) -> None:
-        # There may be values only for the model's variables, which are the first variables.
+        # The values may be only for the model's variables, which come first.
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 
@@ -211,7 +211,7 @@ class Program:
         x, y, *weights = (tf.gather(array, rows) for array in data)
         if self._scales_targets:
             y = (tf.reshape(y, (size, -1)) - units[0]) / units[1]
-        if self._is_regression:  # Keras's `fit` also takes targets as float32.
+        if self._is_regression:  # Keras's `fit` also converts targets to float32.
             y = tf.cast(y, tf.float32)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
@@ -240,8 +240,8 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        # Some models draw random numbers when they are evaluated. With their state reset, all
-        # batches get the same numbers.
+        # Some models draw random numbers in evaluation. Their state is reset, so all batches get
+        # the same numbers.
         for variable, value in fixed:
             variable.assign(value)
         xs, labels = (
@@ -276,8 +276,8 @@ def _in_batches(
     n_whole, n_remaining = divmod(rows, size)
     batches = [(first, n_whole, size)]
     if n_remaining:
-        # The smaller last batch is a loop of at most one pass. A condition would also need a
-        # branch for the case that the batch is not within the bounds.
+        # The smaller last batch is a loop of at most one pass. A condition would need one more
+        # branch, for a batch that is not within the bounds.
         batches.append((tf.maximum(first, n_whole), n_whole + 1, n_remaining))
     for begin, end, n in batches:
         _, *totals = tf.while_loop(
@@ -289,7 +289,7 @@ def _in_batches(
     return tuple(totals)
 
 
-# The programs that were used last. A key holds everything that is compiled into its program.
+# The programs that were used last. A key has everything that is compiled into its program.
 _programs: dict[tuple[Any, ...], Program] = {}
 _compiling = threading.Lock()
 
@@ -301,9 +301,9 @@ def compiled(
     epochs: int,
     judge: str,
 ) -> Program:
-    """Return the program that trains a network on data of these shapes.
+    """Return the program that trains a network on data with these shapes.
 
-    Compile it if it is new.
+    If the program is new, compile it.
     """
     # A program serves any number of epochs, and any fixed learning rate.
     compiled_in = dataclasses.replace(training, epochs=1)
@@ -329,7 +329,7 @@ def compiled(
 
 @functools.lru_cache(maxsize=32)
 def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
-    """Return the training rows' order in ``count`` epochs from epoch ``first`` on.
+    """Return the order of training rows in ``count`` epochs, beginning with epoch ``first``.
 
     The result is int32 of shape (count, rows).
     """

@@ -28,11 +28,11 @@ Score = tuple[tf.Tensor, ...]
 
 
 class Scores:
-    """Sums over the examples of a split, batch by batch, and the metrics that follow from them.
+    """Sums over a split's examples, batch by batch, and the metrics that follow from the sums.
 
-    There are the head's own sums, the sum of the losses, and the states of the Keras metrics. A
-    classifier's own sum is the number of correct examples. A regression's own sums are the squared
-    errors of each target and all absolute errors.
+    There are three kinds of sums: the head's sums, the sum of the losses, and the states of Keras
+    metrics. A classifier's head counts the correct examples. A regression's head sums the squared
+    errors of each target, and all absolute errors.
     """
 
     def __init__(self, head: Head, loss: Settings | None, metrics: Sequence[Settings]) -> None:
@@ -47,7 +47,7 @@ class Scores:
             if settings in head.metrics:
                 continue
             metric, adapt = keras_metric(settings, head, takes_integers=takes_integers)
-            # The head computes this metric itself.
+            # The head itself computes this metric.
             if metric.name in head.metrics:
                 continue
             if metric.name in self.names:
@@ -79,7 +79,7 @@ class Scores:
         return [m.name for m, _ in self._metrics if is_of_positive(m, self._head)]
 
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that are undefined on a split, or need a positive class but have none."""
+        """Raise an error for metrics that are undefined on a split, or need a positive class."""
         n = self._head.num_classes
         names = ["r2"]
         if n:
@@ -157,10 +157,7 @@ class Scores:
         return name in self._head.metrics and name in ("accuracy", "loss", "mae")
 
     def terms(self, name: str, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return a value for each example, as bool or float64.
-
-        The mean of the values is the metric.
-        """
+        """Return a value for each example, as bool or float64. Their mean is the metric."""
         if name == "accuracy":
             return self._is_correct(labels, outputs)
         if name == "loss":
@@ -180,7 +177,7 @@ class Scores:
             explained = 1 - squared / variances
             r2 = float(explained.mean())
             metrics = {"r2": r2, "rmse": rmse, "mae": mae}
-            # Keras sums squares of targets in float32, which is wrong for targets around 1e9.
+            # Keras sums squares of targets in float32, which is inexact for targets around 1e9.
             metrics |= dict.fromkeys(self._r2_names, r2)
         else:
             metrics = {"accuracy": int(totals[0]) / n}
@@ -203,7 +200,7 @@ class Scores:
         :meth:`of_examples` computes the scores.
 
         Args:
-            name: The metric of the scores, without a split.
+            name: The metric of the scores, without the split's name.
             outputs: The network's outputs, of shape (n, outputs).
             y: The labels or targets.
             own_loss: The loss that the network's layers add to the loss of an example.
@@ -214,12 +211,12 @@ class Scores:
     def of_examples(
         self, name: str, outputs: np.ndarray, y: np.ndarray, value: float
     ) -> np.ndarray:
-        """Return one score per example. ``value`` is the metric over all examples together.
+        """Return a score for each example. ``value`` is the metric over all examples.
 
-        For the accuracy, the score is whether the prediction is correct. For any other metric, it
-        is ``value`` plus the example's influence value (Hampel 1974, JASA 69:383-393). The mean
-        of the scores is ``value``, and their spread shows how much the metric would vary on other
-        examples. The scores are NaN if a Keras metric has no derivative.
+        For the accuracy, the score says whether the prediction is correct. For any other metric,
+        the score is ``value`` plus the example's influence value (Hampel 1974, JASA 69:383-393).
+        The mean of the scores is ``value``, and their spread shows how much the metric would vary
+        on other examples. The scores are NaN if a Keras metric has no derivative.
         """
         if name == "accuracy":
             return self._head.predicted(outputs) == y
@@ -236,12 +233,13 @@ class Scores:
     def _influence_by_weights(
         self, name: str, labels: tf.Tensor, outputs: tf.Tensor
     ) -> np.ndarray:
-        """Return a Keras metric's derivative with respect to each example's weight, times n."""
+        """Return n times a Keras metric's derivative with respect to each example's weight."""
         states = self._states(self.empty_totals)
         [(metric, adapt, empty_state)] = (state for state in states if state[0].name == name)
         weights = tf.ones(len(labels))
         derivative = None
-        # A user-defined metric may take no weights. Some metrics, such as IoU, have no derivative.
+        # A user-defined metric may not accept weights. Some metrics, such as IoU, have no
+        # derivative.
         with contextlib.suppress(*REFUSALS, LookupError), tf.GradientTape() as tape:
             tape.watch(weights)
             arguments = adapt(labels, outputs)
@@ -263,7 +261,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
         means = squared.mean(axis=1)
         return means / (2 * rmse or 1.0)
     else:
-        # R² divides by the variance of the targets, which would differ with other examples, too.
+        # R² divides by the variance of the targets, which also varies between samples of examples.
         deviations = np.square(targets - targets.mean(axis=0))
         variances = targets.var(axis=0)
         relative = squared.mean(axis=0) / variances

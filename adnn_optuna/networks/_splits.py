@@ -13,9 +13,9 @@ DEFAULT_FRACTION = 0.2
 
 
 def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
-    """Return how many of n samples are drawn for a split.
+    """Return the number of samples that are drawn for a split, of n samples.
 
-    It is 0 if the user passed its arrays.
+    If the user passed the split's arrays, it is 0.
     """
     if is_given:
         if size is not None:
@@ -26,7 +26,7 @@ def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
     if is_integer(size) and 0 <= size < n:
         return int(size)
     if isinstance(size, float) and 0 <= size < 1:
-        # A fraction above 0 asks for a split, so at least one sample is drawn.
+        # A fraction above 0 requests a split, so at least one sample is drawn.
         if size > 0:
             return max(round(size * n), 1)
         return 0
@@ -41,7 +41,7 @@ def drawn_rows(
 ) -> dict[str, Indices]:
     """Return each split's rows in ascending order.
 
-    ``sizes`` are the numbers of samples in the test and in the validation split.
+    ``sizes`` are the numbers of samples in the test split and in the validation split.
     """
     n = len(y)
     if sum(sizes) >= n:
@@ -61,10 +61,10 @@ def drawn_rows(
 
 
 def stratified_order(y: Array, seed: int) -> Indices:
-    """Return a random order of rows in which each label is spread evenly from start to end."""
+    """Return a random order of rows in which each label is evenly distributed."""
     if y.dtype.kind == "f":
         y = np.zeros(len(y))  # The splits of a regression are not stratified.
-    # A study must draw the same splits after an upgrade of NumPy. NumPy keeps the raw words of a
+    # After an upgrade of NumPy, a study must draw the same splits. NumPy keeps the raw words of a
     # bit generator in all versions, but may change Generator.permutation.
     words = np.random.Philox(seed).random_raw(len(y))
     shuffled = np.argsort(words, kind="stable")
@@ -80,7 +80,7 @@ def stratified_order(y: Array, seed: int) -> Indices:
 
 
 def checked_groups(values: Any, n: int) -> Indices:
-    """Return the group number of each of n samples. The numbers from 0 follow the sorted names."""
+    """Return the group number of each of n samples. Groups are numbered from 0 by sorted name."""
     groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
@@ -92,11 +92,11 @@ def checked_groups(values: Any, n: int) -> Indices:
 
 
 def _grouped_rows(group: Indices, sizes: Sequence[int], seed: int) -> list[Indices]:
-    """Return the rows of test, validation and training. No group is in two splits.
+    """Return the rows for test, validation and training. Each group is in one split.
 
-    Groups are taken in a random order. A group goes to the test split if this split then has at
-    most its size. Otherwise it goes to the validation split by the same rule, and otherwise to
-    training. If all groups are too large for a split, it gets the smallest group.
+    Groups come in random order. A group goes to the test split if the split then has at most its
+    size. Otherwise, it goes to the validation split by the same rule, or else to training. If all
+    groups are too large for a split, the split gets the smallest group.
     """
     counts = np.bincount(group)
     words = np.random.Philox(seed).random_raw(len(counts))

@@ -1,4 +1,4 @@
-"""Load TensorFlow without the notices that it prints first."""
+"""Load TensorFlow without the notices that it prints at first."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
-# A forked process does not have its parent's threads, but TensorFlow waits for them.
+# TensorFlow waits for its parent's threads, which do not exist in a forked process.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Lines that TensorFlow prints while it is loaded on a machine without a GPU.
@@ -21,7 +21,7 @@ _NOTICE = re.compile(
 
 
 def load_tensorflow(what: str) -> None:
-    """Import TensorFlow, which ``what`` needs, and hide the notices that it prints first.
+    """Import TensorFlow, which ``what`` needs, and hide the notices that it prints at first.
 
     Later messages of level INFO are hidden, too, unless TF_CPP_MIN_LOG_LEVEL is set.
     """
@@ -45,7 +45,7 @@ def load_tensorflow(what: str) -> None:
 
 
 def check_not_forked() -> None:
-    """Raise if this process is a fork of the process that first called this function."""
+    """Raise an error if this process is a fork of the process that first called this function."""
     if os.getpid() != _first_process():
         raise WrongValueError(
             f"Training must not run in a forked process: {FORKED}. Start the process by "

@@ -1,4 +1,4 @@
-"""Sketch what user-defined code computes, to notice its changes. This module loads TensorFlow."""
+"""Sketches of what user-defined code computes, to detect changes. This module loads TensorFlow."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
 Behaviour = dict[str, list[float]]
-"""Maps each part, such as the loss, to a norm, a weighted sum and an allowed relative error."""
+"""For each part, such as the loss: a norm, a weighted sum and an allowed relative error."""
 
 _ROWS = 8
-# The rounding error between processors that is allowed in a sketch, relative to its norm.
+# The rounding error between processors that a sketch may have, relative to its norm.
 _ROUNDING, _ROUNDING_OF_HALF = 1e-3, 3e-2
 # The number of optimizer steps, and the steps at which a learning rate schedule is evaluated.
 _N_UPDATES = 3
@@ -30,7 +30,7 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of a network and its training. The dict is empty without user-defined code.
+    """Return sketches of a network and its training, or {} without user-defined code.
 
     Keras's own classes and functions need no sketch, because their configuration describes them
     fully.
@@ -45,12 +45,12 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
 def _sketched(architecture: Architecture, training: Training, settings: str) -> Behaviour:
     """Return the sketches.
 
-    The dict is empty if no code is user-defined, or if it raises an error.
+    If no code is user-defined, or the code raises an error, the dict is empty.
     """
     names = re.findall(r'"([^"\\]+)"', settings)
     has_own_code = architecture.own_code or any(map(keras.saving.get_registered_object, names))
     if has_own_code:
-        with contextlib.suppress(Exception):  # Training will raise the error again.
+        with contextlib.suppress(Exception):  # Training raises the error again.
             return _tried(architecture, training)
     return {}
 
@@ -74,7 +74,7 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     variables = [variable.value for variable in model.trainable_variables]
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     optimizer = training.build_optimizer()
-    # The weights start at zero, so that rounding does not hide small steps.
+    # The weights start at zero, so rounding does not hide small steps.
     weights = keras.Variable(np.zeros((2, 2), np.float32))
     optimizer.build([weights])
     for _ in range(_N_UPDATES):
@@ -98,7 +98,8 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
         rounding = _ROUNDING_OF_HALF
     sketches_by_part: Behaviour = {}
     for part, values in parts.items():
-        # The arrays of a part share one sketch, because one array may hold rounding errors only.
+        # The arrays of a part share one sketch, because a single array may contain only rounding
+        # errors.
         arrays = [tf.convert_to_tensor(value).numpy() for value in values]
         sketches = sketch_weights(arrays)
         mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))

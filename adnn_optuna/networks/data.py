@@ -29,11 +29,11 @@ _SPLITS = ("train", "val", "test")
 class _Draw:
     """The samples from which splits are drawn, and the settings of the data set."""
 
-    # Arrays or tables as passed. In each mapping, "" holds the samples to split, and "_val" and
-    # "_test" hold the splits that the user passed, if any.
+    # Arrays or tables as passed. In each mapping, "" has the samples to split. "_val" and "_test"
+    # have the splits that the user passed, if any.
     inputs: Mapping[str, Any]
     labels: Mapping[str, Array]
-    sizes: Sequence[int]  # The sizes of the test and the validation split.
+    sizes: Sequence[int]  # The sizes of the test split and the validation split.
     group: Indices | None
     classes: Sequence[Any]
     weights: Mapping[str, Any]
@@ -66,7 +66,7 @@ class _Draw:
         return fields
 
     def kept(self, layout: Preprocessing) -> Self:
-        """Return a copy of this draw with copied samples and this layout for later splits."""
+        """Return a copy of this draw with copied samples and with this layout for redraws."""
         copies = {}
         for suffix, raw in self.inputs.items():
             inputs = raw
@@ -91,24 +91,24 @@ class Dataset:
     Args:
         name: The name of the data in reports and plots.
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
-            channels): finite numbers. Integers and truth values keep their dtype, and floats
-            become float32.
+            channels). They are finite numbers. Integers and truth values keep their dtype, and
+            floats become float32.
         y_train: Training labels. They are integers in 0 … num_classes - 1 of shape (n,), kept as
             int32. In a regression, they are numbers of shape (n,) or (n, targets), kept as
             float64.
         x_val, y_val: The same for validation data, on which a search selects. They may be empty.
         x_test, y_test: The same for test data.
         num_classes: The number of classes, at least 2. It is None in a regression.
-        origin: The settings in JSON with which ``dataset_from_config`` finds the data again. It is
-            None for arrays.
+        origin: Settings, as JSON, from which ``dataset_from_config`` loads the data again. None
+            for arrays.
         drawn: The splits (``val``, ``test``) that were drawn at random from the same samples as
-            the training split, so that :meth:`redrawn` may draw others.
-        classes: The user's label of each class. It is None if the labels are 0 … num_classes - 1.
-        weight_train: A weight of each training sample, shape (n,). It is None if all are 1.
-        groups_test: The number of the group of each test sample, shape (n,), if there are groups.
-        preprocessing: How the columns of a table became these inputs.
+            the training split. :meth:`redrawn` may redraw them.
+        classes: The user's label of each class, or None if the labels are 0 … num_classes - 1.
+        weight_train: The weight of each training sample, shape (n,), or None if all are 1.
+        groups_test: The group number of each test sample, shape (n,), if there are groups.
+        preprocessing: The conversion of a table's columns to these inputs.
         positive: The user's label of the positive class, for metrics of two classes such as
-            recall. With None, it is the class ``1`` or ``True``, if there is one.
+            recall. With None, it is the label ``1`` or ``True``, if it exists.
 
     Raises:
         ValueError: If an array is wrong.
@@ -129,7 +129,7 @@ class Dataset:
     groups_test: Indices | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
     positive: Any = field(default=None, repr=False)
-    # The samples for redrawn splits, if the first splits do not hold all that a redraw needs.
+    # The samples for redrawn splits, if the first splits do not contain all that a redraw needs.
     draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -189,7 +189,7 @@ class Dataset:
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` for rows and sequences."""
+        """The word for samples: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
         has_pixels = self.x_train.dtype == np.uint8
         is_image = len(shape) == 2 and (has_pixels or shape[0] == shape[1])
@@ -214,12 +214,12 @@ class Dataset:
 
     @property
     def n_outputs(self) -> int:
-        """The number of classes, or of a regression's targets."""
+        """The number of classes, or the number of a regression's targets."""
         return self.num_classes or math.prod(self.y_train.shape[1:])
 
     @functools.cached_property
     def test_groups(self) -> Indices:
-        """The number of each test sample's group, from 0. Equal samples are in one group."""
+        """The group number of each test sample, from 0. Equal samples are in one group."""
         equal_samples = duplicates.groups_of(self.x_test, self.y_test)
         if self.groups_test is None:
             return equal_samples
@@ -227,7 +227,7 @@ class Dataset:
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """The number of samples that are in two splits, see :func:`count_duplicates`."""
+        """The number of samples that occur in two splits, see :func:`count_duplicates`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
         return duplicates.count_duplicates(inputs, self.y_test)
 
@@ -300,37 +300,36 @@ class Dataset:
             Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
-            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
-                each column of numbers becomes a feature. Each category of another column
-                becomes a feature that is 1 in the rows of this category, and 0 in others.
-            y: Integers, strings, truth values or one-hot rows. In a regression, numbers. Labels
-                other than 0, 1, … are sorted and mapped to these numbers, see ``Dataset.classes``.
+            x: Finite numbers with a shape that :class:`Dataset` accepts, or a pandas DataFrame.
+                Each numerical column of a DataFrame becomes a feature. Each category of another
+                column becomes a feature that is 1 in the category's rows, and 0 in other rows.
+            y: Integers, strings, truth values or one-hot rows. For a regression, numbers. Labels
+                other than 0, 1, … are sorted and mapped to 0, 1, …, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
             y_test: Test labels.
             name: The name of the data in reports and plots.
-            validation_size: How much of ``x`` becomes the validation split: a number of samples
-                (0 for none) or a fraction (a float below 1). Default: 0.2.
-            test_size: How much of ``x`` becomes the test split, as for ``validation_size``.
-                Default: 0.2.
+            validation_size: The size of the validation split: a number of the samples of ``x`` (0
+                for none), or a fraction (a float below 1). Default: 0.2.
+            test_size: The size of the test split, as for ``validation_size``. Default: 0.2.
             seed: Seed of the draw, 0 or more.
-            num_classes: Number of classes, if integer labels are not to be mapped.
+            num_classes: The number of classes, if integer labels should not be mapped.
             task: ``"classification"`` or ``"regression"``.
-            class_weight: The weight of each label's training samples, by default 1. With
-                ``"balanced"``, it is inverse to the number of the label's training samples.
+            class_weight: The weight of training samples by label, by default 1. With
+                ``"balanced"``, a label's weight is inverse to its number of training samples.
             sample_weight: Weights of the samples of ``x``, shape (n,). Only the weights of
                 training samples count.
-            groups: The group of each sample of ``x``, such as a patient or a day, shape (n,). No
-                group is in two splits, and CIs from test samples count groups.
-            missing: ``"impute"`` replaces missing inputs by a feature's median, or its most
-                frequent category, in the training part. Otherwise missing inputs are refused.
+            groups: The group of each sample of ``x``, such as a patient or a day, shape (n,). Each
+                group is in one split, and CIs over test samples treat a group as one unit.
+            missing: ``"impute"`` replaces missing inputs by the feature's median or most frequent
+                category in the training part. Otherwise, missing inputs raise an error.
             rare: ``"other"`` merges unknown and rare categories into one feature. A category is
-                rare if fewer than two training rows, or fewer than 1% of them, have it. Otherwise
-                each category is a feature, and unknown categories are refused.
+                rare if fewer than two training rows, or fewer than 1% of them, have it. Otherwise,
+                each category is a feature, and unknown categories raise an error.
             positive: The label of the positive class of two classes, such as ``"fraud"``, for AUC,
-                F-scores, precision and recall. With :obj:`None`, the label is 1 or True, and these
-                metrics are refused for other labels.
+                F-scores, precision and recall. With :obj:`None`, it is the label 1 or True;
+                without such a label, these metrics raise an error.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -379,8 +378,8 @@ class Dataset:
             _arrays.check_trained(fields["y_train"], classes)
         is_refit = impute or fields["preprocessing"].others is not None
         if is_refit or group is not None or fields["weight_train"] is not None:
-            # A redraw needs missing values, rare categories, weights and groups, which are not in
-            # the splits.
+            # A redraw needs missing values, rare categories, weights and groups, which the splits
+            # do not contain.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         if not isinstance(classes, range):
@@ -397,7 +396,7 @@ class Dataset:
         """Return the data set with other splits of the same sizes, stratified by label.
 
         Only splits that were drawn at random are redrawn. Class weights, imputed values and rare
-        categories are determined again by the new training part. Weights move with their samples,
+        categories are computed again from the new training part. Weights stay with their samples,
         and groups stay together. A column of categories keeps its number of features. If more
         categories are frequent than before, the least frequent categories count as rare.
 

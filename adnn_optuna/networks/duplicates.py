@@ -16,7 +16,7 @@ DUPLICATES = {
 
 
 def count_duplicates(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
-    """Return the numbers of samples that are in two splits, or twice in the test split.
+    """Return the numbers of samples that occur in two splits, or twice in the test split.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
@@ -37,7 +37,7 @@ def count_duplicates(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return counts of :func:`counted` as a part of a sentence. It is empty if there are none."""
+    """Return counts of :func:`counted` as part of a sentence, or an empty text without any."""
     phrases = []
     for key, phrase in DUPLICATES.items():
         if key in counts:
@@ -46,7 +46,7 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 
 def groups_of(*columns: Array) -> Indices:
-    """Return the number of each row's group, from 0. Equal rows are one group."""
+    """Return the group number of each row, from 0. Equal rows are in one group."""
     numbers: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
     groups = [numbers.setdefault(row, len(numbers)) for row in rows]
@@ -54,7 +54,7 @@ def groups_of(*columns: Array) -> Indices:
 
 
 def merged(one: Indices, other: Indices) -> Indices:
-    """Return the group of each row, after merging groups.
+    """Return the group of each row after merging two groupings.
 
     Rows that have the same number in ``one`` or in ``other`` are in the same group.
     """
@@ -73,6 +73,6 @@ def merged(one: Indices, other: Indices) -> Indices:
 def _hashes(rows: Array) -> Iterator[int]:
     zero = np.zeros((), rows.dtype)
     for row in rows:
-        # -0.0 and 0.0 are equal, but their bytes differ. Adding 0 gives both the same bytes.
+        # -0.0 and 0.0 are equal, but their bytes differ. Adding 0 makes the bytes equal.
         unsigned = row + zero
         yield hash(unsigned.tobytes())

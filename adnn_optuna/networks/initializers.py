@@ -1,4 +1,4 @@
-"""The variables that get offsets: their kinds, layers and initial standard deviations."""
+"""The variables of a network: their kinds, layers and initial standard deviations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VariableKind = Literal["weight", "bias", "other"]
 
-# The standard deviation of a standard normal that is cut off at -2 and 2.
+# The standard deviation of a standard normal distribution that is cut off at -2 and 2.
 TRUNCATED_STDDEV = 0.87962566103423978
 
 
@@ -26,16 +26,16 @@ class VariableInfo:
 
     path: str  # Unique in the network.
     kind: VariableKind  # Kernels and embeddings are weights. "other" never gets an offset.
-    layer: int  # The index of its layer among layers with kernels or biases. It is -1 for "other".
-    is_output: bool  # Whether its layer is the last layer with kernels or biases.
-    stddev: float  # The standard deviation of its initial values.
+    layer: int  # The layer's index among layers with kernels or biases, or -1 for "other".
+    is_output: bool  # Whether the layer is the last layer with kernels or biases.
+    stddev: float  # The standard deviation of the initial values.
 
 
 @contextlib.contextmanager
 def noting_use() -> Iterator[dict[int, None]]:
-    """Yield a dict.
+    """Yield a dict that collects the variables that the with-block uses.
 
-    The ids of the variables that the with-block uses are added in order of use.
+    The keys are the ids of the variables, in order of use.
     """
     import keras
 
@@ -67,7 +67,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         stddev = initializer_stddev(initializer, values)
         number = numbers.get(id(layer), -1)
         is_output = id(layer) in layers[-1:]
-        # Models within a model may have layers of the same name, so a repeated path is numbered.
+        # Models within a model may have layers with the same name, so repeated paths are numbered.
         path = variable.path
         count = counts[path]
         counts[path] += 1
@@ -85,14 +85,14 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
 def never_moved(model: keras.Model) -> list[str]:
     """Return the trainable variables of a model that never get an offset, as layer/variable."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
-    # Outer layers are omitted, because the layers within a configuration do not name them.
+    # Outer layers are omitted, because layers within a configuration do not name them.
     return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
 
 
 def _owners(model: keras.Model) -> dict[int, Any]:
     """Map the id of each variable that can get an offset to its layer."""
     owners: dict[int, Any] = {}
-    # Keras has no public walk over the layers within layers.
+    # Keras has no public function that visits layers within layers.
     for layer in model._flatten_layers():  # noqa: SLF001
         children = layer._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001
         inner = {id(variable) for child in children for variable in child.variables}
@@ -113,7 +113,7 @@ def _kind(variable: keras.Variable) -> VariableKind:
 def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
     """Return an initializer's standard deviation.
 
-    Without a known formula, it comes from ``values``.
+    If there is no known formula, estimate it from ``values``.
     """
     import keras
 
@@ -124,9 +124,9 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling():  # Or Glorot, He, LeCun.
+        case keras.initializers.VarianceScaling():  # This includes Glorot, He and LeCun.
             return scaled_stddev(initializer, values.shape)
-    # For constants, return exactly 0. ``np.std`` may have a rounding error.
+    # For constants, this is exactly 0, but ``np.std`` may have a rounding error.
     is_constant = np.all(values == values.reshape(-1)[:1])
     if is_constant:
         return 0.0

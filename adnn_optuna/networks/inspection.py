@@ -1,4 +1,4 @@
-"""Find out how a user's model treats inputs and outputs. This module loads TensorFlow."""
+"""How a user's model treats inputs and outputs. This module loads TensorFlow."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import tensorflow as tf
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.networks._arrays import Shape
 
-# A model is tried with this many draws of random weights. The standard deviation of a unit's
+# A model is tried with this number of draws of random weights. The standard deviation of a unit's
 # weighted sum is about _SPREAD. It is large enough for both signs, and too small to clip many
 # outputs.
 _N_TRIES = 8
@@ -25,7 +25,7 @@ _SCALING_LAYERS = (
 
 
 def examples(n: int, shape: Sequence[int], dtype: str) -> np.ndarray:
-    """Return random inputs on which models are tried: floats from 0 to 1, or integers 0 and 1."""
+    """Return random inputs to try models on: floats from 0 to 1, or integers 0 and 1."""
     floats = np.random.default_rng(0).random((n, *shape), np.float32)
     if dtype == "float32":
         return floats
@@ -41,13 +41,13 @@ def built(
         returned = type(model).__name__
         raise WrongTypeError(f"The model's callable must return a keras.Model, not {returned}.")
     if not model.built:
-        # A call creates all variables. The `build` of a subclassed model seldom creates all.
+        # A call creates all variables. The `build` of a subclassed model often omits some.
         outputs_of(model, np.zeros((1, *input_shape), input_dtype))
     return model
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
-    """Return a model's outputs for examples. Refuse a model that does not take them."""
+    """Return a model's outputs for examples. Raise an error if the model does not accept them."""
     # A subclassed model has no attributes inputs and outputs.
     for kind in ("inputs", "outputs"):
         n = len(getattr(model, kind, None) or ())
@@ -69,7 +69,7 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
 def operations(
     model: keras.Model, input_shape: Shape, input_dtype: str
 ) -> tuple[set[str], set[str]]:
-    """Return the kinds of all operations of a model in training, and their outputs' dtypes."""
+    """Return the kinds of a model's operations in training, and the dtypes of their outputs."""
     spec = tf.TensorSpec((3, *input_shape), input_dtype)
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     graph = forward.get_concrete_function(spec).graph
@@ -87,7 +87,7 @@ def operations(
 def scales_inputs(model: keras.Model) -> bool:
     """Return whether a model scales or embeds its inputs before any other trainable layer.
 
-    Other layers without trainable variables, such as Flatten, may come first.
+    Layers without trainable variables, such as Flatten, may come before.
     """
     for layer in _innermost_layers(model):
         is_scaling = isinstance(layer, _SCALING_LAYERS)
@@ -107,16 +107,16 @@ def scales_outputs(model: keras.Model) -> bool:
 
 
 def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    # Keras has no public walk over the layers within layers.
+    # Keras has no public function that visits layers within layers.
     for child in layer._flatten_layers(include_self=False, recursive=False):  # noqa: SLF001
         within = [*_innermost_layers(child)]
         yield from within or [child]
 
 
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
-    """Return whether outputs for ``x`` are within [0, 1], also for random weights.
+    """Return whether outputs for ``x`` are within [0, 1], also with random weights.
 
-    If each row has several outputs with the sum 1, no random weights are tried.
+    If each row has several outputs that sum to 1, random weights are not tried.
     """
     sums = outputs.sum(axis=-1)
     is_softmax = outputs.shape[1] > 1 and np.allclose(sums, 1, atol=1e-3)
@@ -132,7 +132,7 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
             n_inputs = math.prod(v.shape[:-1]) or 1
             scale = _SPREAD / math.sqrt(n_inputs)
             weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
-        # Not every `call` has a parameter `training`, so it is not passed.
+        # Some `call` methods have no parameter `training`, so it is not passed.
         of_try, _ = model.stateless_call(weights, fixed, x)
         tried.append(np.asarray(of_try, np.float32))
     stay_in_range = not any(((values < 0) | (values > 1)).any() for values in tried)

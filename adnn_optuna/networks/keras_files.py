@@ -26,33 +26,34 @@ from adnn_optuna.networks.models import MLP
 if TYPE_CHECKING:
     import keras
 
-# A network with this many parameters takes 400 MB, and its training takes several times as much.
+# A network with this number of parameters takes 400 MB, and its training takes several times as
+# much.
 MAX_PARAMETERS = 100_000_000
-# The maximum number of layers and parts of layers in a model. Keras's largest own model has half
-# as many.
+# The maximum number of layers and parts of layers in a model. Keras's own largest model has half
+# of it.
 MAX_OBJECTS = 10_000
 OBJECTS = "layers and parts of such"
-# The largest number or list length in the settings of a loss or a metric. The memory that a metric
-# needs may grow with the square of this number.
+# The largest number or list length in the settings of a loss or a metric. A metric's memory may
+# grow with the square of this number.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
 
-# Values that Keras writes as if they were objects. `__lambda__` is refused because it holds Python
+# Keras writes these values like objects. `__lambda__` is not allowed because it contains Python
 # bytecode, and `__typespec__` because it names a class of any module.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"}
 # The base classes of the parts of models.
 _PARTS = {"Operation", "Initializer", "Regularizer", "Constraint", "DTypePolicy", "Optimizer"}
 _PARTS |= {"LearningRateSchedule", "Loss", "Metric"}
-# These layers run code that a configuration holds or names, or read files that it names.
+# These layers run code that a configuration contains or names, or read files that it names.
 _REFUSED_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"}
 
 _Result = TypeVar("_Result")
 
 # Keras draws default seeds from Python's and NumPy's global random sources, so two threads must
-# not build models at once. Code that runs while the lock is held may enter again, also in a new
+# not build models at once. Code that runs under the lock may acquire it again, also in a new
 # thread with a copy of the context.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
@@ -62,7 +63,7 @@ _is_held = contextvars.ContextVar("is_held", default=False)
 def undisturbed(seed: int | None = None) -> Iterator[None]:
     """Restore Python's and NumPy's global random states after the with-block.
 
-    If ``seed`` is set, both random sources have this seed at the start of the block.
+    If ``seed`` is set, both random states have this seed at the start of the block.
     """
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
@@ -82,7 +83,7 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 def in_fresh_thread(
     function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
 ) -> _Result:
-    """Call a function in a new thread, where Keras numbers names from the start again.
+    """Call a function in a new thread, in which Keras numbers names from the start again.
 
     The thread has the caller's dtype policy. Without ``with_values``, variables get no values.
     """
@@ -110,11 +111,11 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse numbers that are too large.
+    """Raise an error for large numbers, and for classes that are unsafe or not Keras's.
 
-    Refuse classes that run code, read files or are not part of Keras.
+    Unsafe classes run code or read files.
 
-    No integer and no length of a list may be above ``largest``.
+    No integer and no list length may exceed ``largest``.
     """
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
@@ -137,7 +138,7 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
 
 
 def _check_object(node: Json, path: str) -> None:
-    # Keras is loaded as a whole, so a file never decides which module is imported.
+    # Keras is loaded as a whole, so no file decides which module is imported.
     load_tensorflow("A part of a model")
     name = str(node["class_name"])
     module = str(node.get("module"))
@@ -156,7 +157,7 @@ def _check_object(node: Json, path: str) -> None:
 
 
 def check_training_config(training: Mapping[str, Any]) -> None:
-    """Refuse an optimizer, loss or metric that is not Keras's own, or asks for too much memory."""
+    """Raise an error for an optimizer, loss or metric that is unsafe, or not Keras's own."""
     path = "objective.training"
     metrics = training["metrics"]
     if len(metrics) > _MAX_METRICS:
@@ -175,7 +176,7 @@ def _check_part(settings: Any, kind: str, path: str, *, largest: float = math.in
 
 
 def check_model_config(config: Json, path: str) -> None:
-    """Refuse a configuration that is unsafe, too large, or not the configuration of a model."""
+    """Raise an error for a configuration that is unsafe, too large, or not of a model."""
     load_tensorflow("A Keras model")
     import keras
 
@@ -184,7 +185,7 @@ def check_model_config(config: Json, path: str) -> None:
     check_keras_config(config, path)
     try:
         with undisturbed():
-            # If the model were built in this thread, Keras would later allocate its variables.
+            # If this thread built the model, Keras would later allocate the model's variables.
             deserialize = keras.saving.deserialize_keras_object
             model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
@@ -202,7 +203,7 @@ def check_model_config(config: Json, path: str) -> None:
 
 
 def check_count(count: int, what: str, path: str, most: int) -> None:
-    """Refuse a count above ``most``, the largest count that is rebuilt from a file."""
+    """Raise an error for a count above ``most``, the largest count for rebuilding from a file."""
     if count > most:
         raise WrongValueError(
             f"{path} has {count:,} {what}, more than the {most:,} that are rebuilt from a file."
@@ -211,8 +212,7 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 def without_compilation(config: Any) -> Any:
     """Return a copy of a JSON configuration without its compilation."""
-    # From a compile_config, Keras would create variables. A shared_object_id is an address in
-    # memory.
+    # From a compile_config, Keras would create variables. A shared_object_id is a memory address.
     left_out = ("compile_config", "shared_object_id")
 
     def without(node: Json) -> Json:
@@ -222,7 +222,7 @@ def without_compilation(config: Any) -> Any:
 
 
 def describe_model(model: keras.Model) -> Json:
-    """Return a model's configuration. It is the class alone if JSON cannot hold an argument."""
+    """Return a model's configuration, or only the class if JSON cannot hold an argument."""
     import keras
 
     with contextlib.suppress(Exception):  # A user-defined class may raise any error.
@@ -233,7 +233,7 @@ def describe_model(model: keras.Model) -> Json:
 def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
     """Return the MLP of a ``config``, or a callable that builds its Keras model.
 
-    The callable raises an error if the model cannot be rebuilt.
+    If the model cannot be rebuilt, the callable raises an error.
     """
     if config["type"] == "MLP":
         settings = {key: value for key, value in config.items() if key != "type"}
@@ -246,7 +246,7 @@ def model_from_config(config: Json) -> MLP | Callable[[], keras.Model]:
         problem = f"no configuration can hold the arguments of {described['class_name']}"
         if "config" in described:
             try:
-                # `safe_mode` refuses lambdas, because nothing in a configuration is executed.
+                # `safe_mode` rejects lambdas, because nothing in a configuration is executed.
                 return keras.saving.deserialize_keras_object(described, safe_mode=True)
             except Exception as error:  # noqa: BLE001 - classes refuse arguments in any way.
                 problem = first_line(error)

@@ -26,7 +26,7 @@ from adnn_optuna.networks.scaling import PIXELS
 if TYPE_CHECKING:
     import pandas as pd
 
-# The folders of the data sets' IDX files, as Debian's packages name the folders.
+# The folders of the data sets' IDX files, named as in Debian's packages.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
 _SYSTEM_DATA_DIR = Path("/usr/share/datasets")
 _IDX_FILES = {
@@ -72,9 +72,9 @@ def load_dataset(
       files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
       The folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``. Otherwise, the
       data come from ``keras.datasets``, which may download them.
-    - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
-      of :meth:`Dataset.from_arrays` and, for splits of your own, ``x_val``, ``y_val``, ``x_test``
-      and ``y_test``.
+    - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) of
+      :meth:`Dataset.from_arrays` and, if you pass the splits, ``x_val``, ``y_val``, ``x_test`` and
+      ``y_test``.
     - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table with
       a row for each sample. A first column of row numbers, as pandas writes it, is omitted.
 
@@ -83,7 +83,7 @@ def load_dataset(
         data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
         validation_size: The size of the validation split, as a number or a fraction of samples; by
             default 0.2, or 10,000 for ``mnist`` and ``fashion_mnist``. If the data have their own
-            test set, it is a fraction of the other samples. With 0, a search must select on the
+            test set, the fraction is of the other samples. With 0, a search must select on the
             training split.
         test_size: The size of the test split, as a number or a fraction of samples; by default
             0.2. ``mnist`` and ``fashion_mnist`` have their own test set.
@@ -95,12 +95,12 @@ def load_dataset(
             samples.
         sample_weight: The column, or the array in an ``.npz`` file, that holds the samples'
             weights.
-        groups: The column, or the array in an ``.npz`` file, that holds groups to keep together,
-            such as patients.
+        groups: The column, or the array in an ``.npz`` file, with the groups of samples, such as
+            patients. Each group stays in one split.
         missing: ``"impute"`` replaces missing inputs of a file by the median or the most frequent
-            category of the training part; otherwise they are refused.
-        rare: ``"other"`` merges unknown categories, and categories that are rare in the training
-            part, into one. Otherwise unknown categories are refused.
+            category of the training part. Otherwise, missing inputs raise an error.
+        rare: ``"other"`` merges categories that are unknown, or rare in the training part, into
+            one category. Otherwise, unknown categories raise an error.
         positive: The label of the positive class of two classes, such as ``"fraud"``, for AUC,
             F-scores, precision and recall. See :meth:`Dataset.from_arrays`.
 
@@ -161,7 +161,7 @@ OF_FILES: dict[str, Any] = {
     for name, parameter in inspect.signature(load_dataset).parameters.items()
     if name not in ("name", "data_dir", *_SPLITS)
 }
-"""The arguments of :func:`load_dataset` that are for files only, with their defaults."""
+"""The arguments of :func:`load_dataset` that are only for files, with their defaults."""
 
 
 def _path_of(name: str, folder: Path | None) -> Path:
@@ -179,7 +179,7 @@ def _path_of(name: str, folder: Path | None) -> Path:
 
 
 def _differs(value: object, default: object) -> bool:
-    # Comparing an array with a default would give an array, not a truth value.
+    # Comparing an array with a default would give an array instead of a truth value.
     return not isinstance(value, type(default)) or value != default
 
 
@@ -199,12 +199,12 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
             f"Data set {name!r} not found. Choose {known_names} or a file that ends in .npz, .csv "
             f"or .parquet.{_checks.did_you_mean(name, ('digits', *MNIST_LIKE))}"
         )
-    # The configuration holds the sizes themselves, because the defaults may change.
+    # The configuration contains the sizes themselves, because the defaults may change.
     for key, value in splits.items():
         if value is None:
             splits[key] = defaults.get(key)
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
-    del arrays  # Their memory is needed for the floats.
+    del arrays  # The floats need this memory.
     fields: dict[str, Any] = {"origin": {"source": "built-in", **splits}}
     if dataset.x_train.dtype == np.uint8:
         for key in ("x_train", "x_val", "x_test"):
@@ -215,7 +215,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Dataset:
     """Load the data set that a :attr:`Dataset.config` describes.
 
-    Raise an error if it has changed.
+    If the data set has changed, raise an error.
     """
     name = config["name"]
     source = config["source"]
@@ -225,7 +225,7 @@ def dataset_from_config(config: Json, data_dir: FilePath | None = None) -> Datas
             f"Dataset {name!r} was made of arrays, which a study does not hold. Pass the "
             "objective with its dataset again, in Python."
         )
-    # No other source is loaded, because a verification checks only the paths of these sources.
+    # No other source is loaded, because a verification checks paths of these sources only.
     places = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}
     where = places.get(source, "")
     if where not in config:
@@ -278,7 +278,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         content = read_unpacked(path)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         content = b""
-    # Python's integers do not overflow if a corrupt header claims more than 2**64 bytes.
+    # Python's integers do not overflow, even if a corrupt header claims more than 2**64 bytes.
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     n_values = len(content) - n_header
     magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
@@ -302,7 +302,7 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
             arrays: dict[str, Any] = {name: np.asarray(file[name]) for name in names}
     except WrongValueError:
         raise
-    # A broken archive can raise any error of zipfile, zlib and NumPy's header parser.
+    # For a broken archive, zipfile, zlib and NumPy's header parser may raise any error.
     except Exception as error:
         raise WrongValueError(
             f"{path} is not a valid .npz file of plain arrays ({error}). Write it with "
@@ -322,12 +322,12 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """Return x, y and the column of each role from a ``.csv`` or ``.parquet`` file."""
+    """Return x, y and each role's column from a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
     is_parquet = path.suffix.lower() == ".parquet"
     table = _read_parquet(path) if is_parquet else read_csv(path)
-    # pandas gives this name to the row numbers that it wrote without a name.
+    # pandas gives this name to unnamed row numbers that it wrote.
     if table.columns[0] == "Unnamed: 0":
         row_numbers = pd.Series(range(len(table)))
         if row_numbers.equals(table.iloc[:, 0]):

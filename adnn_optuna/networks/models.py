@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import keras
 
 Settings = str | Json
-"""A Keras name, or the configuration of an object of Keras."""
+"""A Keras name, or the configuration of a Keras object."""
 
-# The types of a Keras object's settings, and attributes of these types that are not settings.
+# The types of a Keras object's settings, and the attributes of these types that are not settings.
 _PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
@@ -37,18 +37,17 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
 
-        # A LossScaleOptimizer is unwrapped, because each training run in float16 gets a new one
-        # anyway.
+        # A LossScaleOptimizer is unwrapped, because each training run in float16 gets a new one.
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
-        # The module decides, because a user-defined class may have the name of a Keras class.
+        # The module decides, because a user-defined class may have the same name as a Keras class.
         is_of_keras = str(kind.__module__).startswith("keras.")
         if is_of_keras:
             _check_is_all_in_config(name, value)
         else:
             registered_name = keras.saving.get_registered_name(kind)
             _check_is_registered(name, registered_name)
-        # A user-defined function is stored by its name. Keras would store a lambda as bytes.
+        # A user-defined function is stored by name. Keras would store a lambda as bytes.
         if not is_object and not is_of_keras:
             value = registered_name
         else:
@@ -72,7 +71,7 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> Setting
     # Keras numbers the names of optimizers in a process, so equal optimizers would differ.
     own_name = str(config.pop("name", ""))
     if keep_name:
-        # Keras's number is removed from a name, except from a name that the user chose.
+        # Keras's number is removed from a name, unless the user chose the name.
         base = re.sub(r"_\d+$", "", own_name)
         is_numbered = base.replace("_", "") == class_name.lower()
         config["name"] = base if is_numbered else own_name
@@ -90,11 +89,11 @@ def _check_is_registered(what: str, own: str) -> None:
 
 
 def _check_is_all_in_config(what: str, value: Any) -> None:
-    """Refuse a Keras object with a setting that its configuration lacks."""
+    """Raise an error if a Keras object has a setting that is not in its configuration."""
     if not hasattr(value, "get_config") or "seed" in vars(value):
-        return  # A rebuilt initializer would draw a seed from Python's global source.
+        return  # A rebuilt initializer would draw a seed from Python's global random state.
     try:
-        with warnings.catch_warnings(action="ignore"):  # Keras warns of lambdas.
+        with warnings.catch_warnings(action="ignore"):  # Keras warns about lambdas.
             rebuilt = type(value).from_config(value.get_config())
     except (TypeError, ValueError):
         raise WrongTypeError(
@@ -134,11 +133,11 @@ Scale = Literal["auto", "standard", "none"]
 
 @dataclasses.dataclass(frozen=True)
 class MLP:
-    """A multilayer perceptron: scale, flatten, hidden dense layers, one dense output layer.
+    """A multilayer perceptron: scaling, flattening, hidden dense layers, dense output layer.
 
     The MLP scales inputs and the targets of a regression. Means and standard deviations come from
-    the training part, in float64. The model of ``result.model()`` has layers for the scaling: it
-    takes inputs as the dataset holds them, and returns numbers in your units, in float64.
+    the training part, in float64. The model of ``result.model()`` includes the scaling: it takes
+    inputs as in the dataset, and returns numbers in your units, in float64.
 
     Example:
         >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
@@ -147,21 +146,21 @@ class MLP:
     Args:
         hidden: The number of units of each hidden layer, at least one.
         activation: The Keras name of the hidden layers' activation. The output layer has none.
-        kernel_initializer: The initializer of all kernels: a Keras name or a configuration
-            (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
-        bias_initializer: The initializer of all biases, in the form of ``kernel_initializer``.
+        kernel_initializer: The initializer of all kernels: a Keras name, a configuration
+            (``{"class_name": ..., "config": ...}``), or an object. An object's seed is replaced.
+        bias_initializer: The initializer of all biases, as for ``kernel_initializer``.
         scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
-            standard deviation 1. Categories stay 0 and 1. A channel of images counts as one
-            feature, and images without channels have a single feature. Inputs of shape (n, height,
-            width) are images if they are uint8 or if height equals width. ``"auto"`` does the same
-            with two exceptions. Inputs of uint8 are divided by 255. Floats or truth values that
-            are all within [0, 1] stay unchanged. ``"none"`` scales neither inputs nor targets. A
+            standard deviation 1. Categories stay 0 and 1. Each channel of images is one feature,
+            and images without channels have one feature. Inputs of shape (n, height, width) are
+            images if they are uint8 or if height equals width. ``"auto"`` does the same with two
+            exceptions. Inputs of uint8 are divided by 255. If floats or truth values are all
+            within [0, 1], they stay unchanged. ``"none"`` scales neither inputs nor targets. A
             loss is minimised on the scaled targets, and reported in your units. For losses of
             numbers above 0, such as the Poisson loss, choose ``"none"`` or a Keras model.
 
     Raises:
-        TypeError: If an argument is none of the above.
-        ValueError: If there is no size, a size is not a positive whole number, or ``scale`` is
+        TypeError: If an argument has a wrong type.
+        ValueError: If ``hidden`` is empty, a size is not a positive whole number, or ``scale`` is
             unknown.
     """
 
@@ -189,7 +188,7 @@ class MLP:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON. New seeds follow from these keys, so do not rename them."""
+        """The settings as JSON. New seeds depend on these keys, so do not rename them."""
         settings = {
             "type": "MLP",
             "hidden": list(self.hidden),
@@ -205,7 +204,7 @@ class MLP:
 AnyModel = MLP | Callable[..., Any]
 """An :class:`MLP`, or a function that returns a new Keras model."""
 
-# The names of metrics, of Keras and of this package, for which lower values are better.
+# Metrics of Keras and of this package for which lower values are better.
 _MINIMIZED = re.compile(
     r"loss|error|crossentropy|bce|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
@@ -216,36 +215,36 @@ _MINIMIZED = re.compile(
 class Training:
     """How a network is trained.
 
-    If a setting is :obj:`None`, the compiled model's setting counts. Without one, the default
-    counts. Your own classes and functions are used if they are registered, see
+    If a setting is :obj:`None`, the compiled model's setting is used. If the model has none, the
+    default is used. You can use your own classes and functions if they are registered, see
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name of an optimizer. Or a configuration or an object. The default is
+        optimizer: The Keras name of an optimizer, a configuration, or an object. The default is
             Adam.
-        learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
-            optimizer object or of the compiled model. The default for an optimizer's name is
+        learning_rate: The learning rate, or a Keras schedule. It replaces the learning rate of an
+            optimizer object or of the compiled model. With an optimizer's name, the default is
             0.001.
-        batch_size: The number of examples of a batch. The last batch of an epoch may be smaller.
+        batch_size: The number of examples in a batch. The last batch of an epoch may be smaller.
         epochs: The number of passes over the training set.
-        shuffle: Whether each epoch has its own order, which follows from the seed.
+        shuffle: Whether each epoch has its own order. The order follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
             logits, unless your own model outputs probabilities. The default is
             ``"mean_squared_error"`` for a regression, ``"binary_crossentropy"`` for a single
             output, and otherwise ``"sparse_categorical_crossentropy"``.
         jit_compile: Whether XLA compiles the training, as in Keras. The bits of the weights then
-            differ. With ``"auto"``, XLA compiles models that it makes faster on a CPU. These have
-            no convolutions, pooling or random operations.
+            differ. With ``"auto"``, XLA is used if it is faster on a CPU, that is, for models
+            without convolutions, pooling or random operations.
         metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. For
             two classes, recall, precision, AUC and F-scores are for the positive class, see
             ``Dataset``.
-        patience: The number of epochs without a better validation loss, or value of ``monitor``,
-            after which training ends, as with :class:`keras.callbacks.EarlyStopping`. With
-            :obj:`None`, it does not end early.
+        patience: Training ends after this number of epochs without a better validation loss, or
+            without a better value of ``monitor``, as in :class:`keras.callbacks.EarlyStopping`.
+            With :obj:`None`, training does not end early.
         restore_best_weights: Whether to keep the weights of the best epoch instead of the last
             epoch.
         monitor: A metric, such as ``"val_accuracy"``.
-        min_delta: The smallest change of the monitored value that counts as better.
+        min_delta: A smaller change of the monitored value does not count as better.
         mode: Whether lower (``"min"``) or higher (``"max"``) is better. With
             ``"auto"``, the metric's name decides, or the direction of the objective.
 
@@ -303,7 +302,8 @@ class Training:
             )
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
-        # A wrong optimizer raises now. The default needs no check, which would load Keras.
+        # A wrong optimizer raises an error now. The default is not checked, because that would
+        # load Keras.
         if self.optimizer not in (None, "adam"):
             self.build_optimizer()
 
@@ -330,7 +330,7 @@ class Training:
         return best
 
     def with_metric(self, metric: Any) -> Training:
-        """Return the training with one more metric, unless it has this metric already."""
+        """Return the training with one more metric, unless it already has this metric."""
         [settings] = dataclasses.replace(self, metrics=(metric,)).metrics
         if settings in self.metrics:
             return self
@@ -338,7 +338,7 @@ class Training:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate. It is :obj:`None` for a schedule."""
+        """The learning rate, or :obj:`None` for a schedule."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
             rate = self.optimizer["config"].get("learning_rate")
@@ -348,12 +348,12 @@ class Training:
 
     @property
     def config(self) -> Json:
-        """The settings as JSON. New seeds follow from these keys, so do not rename them."""
+        """The settings as JSON. New seeds depend on these keys, so do not rename them."""
         settings = {**vars(self), "metrics": list(self.metrics)}
         return copy.deepcopy(settings)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a new Keras optimizer. Raise ValueError if Keras does not know a setting."""
+        """Return a new Keras optimizer. Raise ValueError if Keras does not accept a setting."""
         load_tensorflow("Training a network")
         import keras
 
@@ -379,13 +379,11 @@ class Training:
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a model.
-
-    It is :obj:`None` if the model is not compiled.
-    """
+    """Return the optimizer, loss and metrics of a model, or :obj:`None` if it is not compiled."""
     if not model.compiled:
         return None
-    with warnings.catch_warnings(action="ignore"):  # Keras warns of lambdas, refused below.
+    # Keras warns about lambdas. An error follows below.
+    with warnings.catch_warnings(action="ignore"):
         settings = model.get_compile_config()
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
@@ -397,7 +395,7 @@ def compiled_training(model: keras.Model) -> Training | None:
     optimizer = settings["optimizer"]
     if not isinstance(optimizer, str):
         optimizer = model.optimizer
-    # The accuracy is computed anyway.
+    # The accuracy is always computed.
     more = tuple(metric for metric in metrics if metric not in ("accuracy", "acc"))
     try:
         return Training(optimizer, loss=model.loss, metrics=more)
@@ -406,7 +404,7 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
-    """Return the training. Unset settings come from the compiled model, or are defaults."""
+    """Return the training with unset settings from the compiled model, or else with defaults."""
     compiled = compiled or Training()
     optimizer = training.optimizer or compiled.optimizer or "adam"
     more = [metric for metric in training.metrics if metric not in compiled.metrics]
@@ -415,7 +413,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
         if rate is None:
             rate = 0.001
     elif rate is not None:
-        # The passed learning rate replaces the optimizer's own.
+        # The passed learning rate replaces the optimizer's learning rate.
         config = {**optimizer["config"], "learning_rate": rate}
         optimizer = {**optimizer, "config": config}
         rate = None
@@ -432,7 +430,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
 class PaperModel(MLP):
     """One of the paper's six models (section 6.1), with its data set, training and metric.
 
-    It is trained on all 60,000 images of its dataset: ``load_dataset(..., validation_size=0)``.
+    It trains on all 60,000 images of its dataset: ``load_dataset(..., validation_size=0)``.
     """
 
     dataset: str = "mnist"
@@ -446,7 +444,7 @@ PAPER_MODELS: Mapping[str, PaperModel] = MappingProxyType(
     {
         f"{name}-{n_hidden}": PaperModel(
             hidden=(256,) * n_hidden,
-            # Linear layers and N(0, 1) everywhere, as in the authors' code.
+            # As in the authors' code, layers are linear and all initial values are N(0, 1).
             activation="linear",
             kernel_initializer=_NORMAL,
             bias_initializer=_NORMAL,

@@ -26,13 +26,13 @@ from adnn_optuna.networks.models import MLP, Scale, Settings, Training, compiled
 if TYPE_CHECKING:
     import keras
 
-# The number of rows that are evaluated at once. More rows need more memory, but hardly less time.
+# The number of rows that are evaluated at once. More rows need more memory, and hardly less time.
 EVALUATION_ROWS = 1000
 
-# The first letters of operations that are slower under XLA on a CPU than in TensorFlow.
+# The first letters of operations that are slower with XLA than without, on a CPU.
 _SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
-# The size in bytes of the cache of initial weights, which always holds the last used weights.
+# The maximum bytes of the cache of initial weights. The last used weights are always kept.
 _BYTES_KEPT = 2**26
 
 
@@ -40,7 +40,7 @@ _BYTES_KEPT = 2**26
 class Head:
     """The outputs of a network."""
 
-    num_classes: int | None  # None in a regression.
+    num_classes: int | None  # The number of classes, or None in a regression.
     size: int  # The number of outputs. A single output is for the second of two classes.
     # Whether outputs are probabilities instead of logits or numbers.
     are_probabilities: bool = False
@@ -49,17 +49,17 @@ class Head:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the network's outputs are numbers instead of classes."""
+        """Whether the outputs are numbers instead of classes."""
         return self.num_classes is None
 
     @property
     def of_predictions(self) -> Head:
-        """The head whose outputs are probabilities. For a regression, it is the same head."""
+        """The head with probabilities as outputs. For a regression, it is the same head."""
         return dataclasses.replace(self, are_probabilities=not self.is_regression)
 
     @property
     def default_loss(self) -> str:
-        """The Keras loss if none is passed."""
+        """The default Keras loss."""
         if self.is_regression:
             return "mean_squared_error"
         if self.size == 1:
@@ -68,19 +68,19 @@ class Head:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that are always computed on each split. The user may request others."""
+        """The metrics that are computed on each split even if the user requests none."""
         if self.is_regression:
             return ("r2", "rmse", "mae", "loss")
         return ("accuracy", "loss")
 
     @property
     def score(self) -> str:
-        """The metric that judges networks on the test set, unless the user chooses another."""
+        """The metric for the test set, unless the user chooses another metric."""
         return self.metrics[0]
 
     @property
     def threshold(self) -> float:
-        """The threshold above which a single output stands for the second class."""
+        """The threshold above which a single output means the second class."""
         if self.are_probabilities:
             return 0.5
         return 0.0
@@ -93,7 +93,7 @@ class Head:
 
 
 Weights = Sequence[np.ndarray]
-"""The values of a network's variables, in the network's order of variables."""
+"""The values of a network's variables, in the order of the variables."""
 Draw = Callable[[int, int], Weights]
 """A function that returns the initial weights for a seed and a restart number from 0."""
 
@@ -106,17 +106,17 @@ class Architecture:
     input_shape: Shape
     config: Json
     variables: tuple[VariableInfo, ...]
-    initial_weights: Draw  # Offsets are not added.
-    build: Callable[[int, int], keras.Model]  # Returns the model with these initial weights.
+    initial_weights: Draw  # The offsets are not added.
+    build: Callable[[int, int], keras.Model]  # This returns the model with these initial weights.
     compiled: Training | None = None  # The settings with which the user compiled the model.
     suits_xla: bool = True  # Whether XLA makes the training faster on a CPU.
-    # Whether the network computes in float16, which loses small gradients.
+    # Whether the network computes in float16, in which small gradients are lost.
     scales_loss: bool = False
     # The user's function, if the configuration does not fully describe the model.
     own_code: Callable[[], keras.Model] | None = None
     scale: Scale = "none"  # How an MLP scales inputs and targets.
-    scales_inputs: bool = True  # Whether the model scales inputs, so they may be large.
-    scales_outputs: bool = True  # Whether the model scales outputs, so targets may be large.
+    scales_inputs: bool = True  # Whether the model scales inputs, so that they may be large.
+    scales_outputs: bool = True  # Whether the model scales outputs, so that targets may be large.
     input_dtype: str = "float32"
 
     @functools.cached_property
@@ -128,7 +128,7 @@ class Architecture:
 
 
 def hash_weights(weights: Weights) -> str:
-    """Return the SHA-256 over shapes, types and values of ``weights``, as hexadecimal digits."""
+    """Return the SHA-256 of shapes, types and values of ``weights``, in hexadecimal digits."""
     digest = hashlib.sha256()
     for array in weights:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -145,14 +145,14 @@ def build_architecture(
 ) -> Architecture:
     """Return the architecture of ``model``.
 
-    Raise an error if the model does not suit data or search.
+    If the model is not suitable for the data or for a search, raise an error.
     """
     load_tensorflow("Training a network")
     check_not_forked()
     head = Head(num_classes, num_classes or n_targets)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
-    # A model's class is callable and returns a new model. A model is callable, too, but returns
+    # A model's class is callable and returns a new model. A model is callable, too, but it returns
     # outputs.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return _keras_architecture(model, input_shape, input_dtype, head)
@@ -195,7 +195,7 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
                 layers.append(dense)
             return keras.Sequential(layers, name="mlp")
 
-    # Building a whole model for its initial weights takes ten times as long.
+    # To build a whole model for its initial weights would take ten times as long.
     def draw(seed: int, restart: int) -> list[np.ndarray]:
         weights = []
         for i, variable in enumerate(model.variables):
@@ -208,7 +208,8 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
         of_bias = _seeded(mlp.bias_initializer)
         model = build(0, 0)
         model(np.zeros((1, *input_shape), np.float32))
-    except Exception as error:  # Keras and TensorFlow refuse names and arguments in many ways.
+    # Keras and TensorFlow raise many kinds of errors for wrong names and arguments.
+    except Exception as error:
         if _checks.is_out_of_memory(error):
             raise
         raise WrongValueError(
@@ -224,10 +225,11 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
 
 
 def _seeded(spec: Settings) -> Callable[[int], keras.initializers.Initializer]:
-    """Return a function that makes an initializer with a seed from a name or configuration."""
+    """Return a function that makes a seeded initializer, from a name or configuration."""
     import keras
 
-    with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
+    # Keras draws a default seed from Python's global random state.
+    with keras_files.undisturbed():
         initializer = keras.initializers.get(copy.deepcopy(spec))
     config = initializer.get_config()
     if "seed" not in config:
@@ -256,8 +258,8 @@ def _keras_architecture(
     from adnn_optuna.networks import inspection
 
     def build_now(seed: int, restart: int) -> keras.Model:
-        # Layers take their default seeds from Python's `random`. In a new thread, equal models get
-        # equal names.
+        # Layers take default seeds from Python's `random`. In a new thread, equal models get equal
+        # names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
             arguments = build_model, input_shape, input_dtype
             return keras_files.in_fresh_thread(inspection.built, *arguments)
@@ -282,7 +284,7 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         network = build_now(seed, restart)
-        # `rebuilt` has this seed. With other seeds, weights may differ.
+        # `rebuilt` has this seed. With other seeds, its weights may differ.
         if (seed, restart) == (0, 0):
             _check_are_alike(network, rebuilt)
         return network
@@ -290,13 +292,14 @@ def _keras_architecture(
     config = {
         "type": "keras.Model",
         "model": keras_files.describe_model(rebuilt),
-        # A configuration holds neither loaded weights nor the order in which layers draw weights.
+        # A configuration contains neither loaded weights nor the order in which layers draw
+        # weights.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
     not_moved = initializers.never_moved(model)
     if not_moved:
         config["not_moved"] = not_moved
-    # The configuration describes the model fully if it has only Keras's own classes.
+    # If the configuration has only Keras's own classes, it describes the model fully.
     own_code: Any = build_model
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(config["model"], "model")
@@ -328,7 +331,7 @@ def _keras_architecture(
 
 
 def _n_outputs(outputs: Any, head: Head) -> int:
-    """Return the number of outputs of a model. Refuse outputs that do not suit the data."""
+    """Return a model's number of outputs. Raise an error if it is not suitable for the data."""
     shape = tuple(getattr(outputs, "shape", ()))
     shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
     if shape in shapes:
@@ -346,9 +349,9 @@ def _n_outputs(outputs: Any, head: Head) -> int:
 
 
 def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
-    """Refuse models that have no kernels and biases, or that train in their own way.
+    """Raise an error for models without kernels and biases, or with their own training.
 
-    The same callable built both models, which must be equal.
+    The same callable built both models, so they must be equal.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""The spaces of init offsets: how a trial's parameters change initial values."""
+"""The spaces of init offsets: a trial's parameters and their effects on initial values."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,18 @@ from adnn_optuna.networks.initializers import VariableInfo
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The start of one training run: its initial weights and the order of its batches."""
+    """The start of a training run: its initial weights and the order of its batches."""
 
     seed: int  # The seed of the initial weights and, without an order_seed, of the batches.
     restart: int  # The number of the seed's initialization. The baseline network has 0.
-    offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
+    # The number that is added to each variable, in the order of the variables.
+    offsets: tuple[float, ...]
     learning_rate: float | None = None
     epochs: int | None = None
     order_seed: int | None = None  # The seed of the order of the batches.
 
 
-SHARED = "offset"  # The parameter's name if all weights and biases share one offset.
+SHARED = "offset"  # The parameter's name if all weights and biases have one common offset.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +34,14 @@ class OffsetSpace:
     Args:
         low: The smallest offset, at most 0, so that the space contains the baseline network.
         high: The largest offset, at least 0.
-        scope: The variables that share an offset: the weights or the biases of a ``"layer"``, or
-            all variables (``"shared"``). Hidden layer i, from 0, has the parameters
-            ``weight_offset_i`` and ``bias_offset_i``. The output layer has
-            ``weight_offset_output`` and ``bias_offset_output``. A shared offset has one parameter,
-            ``offset``, as in the paper.
+        scope: The variables with a common offset. With ``"layer"``, the weights of a layer have
+            one offset, and its biases have another one. With ``"shared"``, all variables have one
+            offset. Hidden layer i, from 0, has the parameters ``weight_offset_i`` and
+            ``bias_offset_i``. The output layer has ``weight_offset_output`` and
+            ``bias_offset_output``. A shared offset has one parameter, ``offset``, as in the paper.
         include_output: Whether the output layer also has offsets.
         unit: The unit of offsets: ``"absolute"``, or ``"stddev"`` for standard deviations of the
-            variable's initializer. If the initializer is constant, as for a bias of zeros, the
+            variable's initializer. If a bias's initializer is constant, such as zeros, the
             kernel's initializer is used.
 
     Raises:
@@ -71,11 +72,11 @@ class OffsetSpace:
 
     @property
     def config(self) -> Json:
-        """The settings in JSON. New seeds follow from these keys, so do not rename them."""
+        """The settings as JSON. New seeds depend on these keys, so do not rename them."""
         return {"type": "OffsetSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial. Raise ValueError if one of them changes nothing."""
+        """Return the parameters of a trial. Raise ValueError if a parameter changes nothing."""
         parameters = map(self._parameter, variables)
         names = [*dict.fromkeys(filter(None, parameters))]
         if not names:
@@ -98,7 +99,7 @@ class OffsetSpace:
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
-        """Return the start of a trial with these parameters. A missing parameter counts as 0."""
+        """Return the start of a trial with these parameters. Missing parameters are 0."""
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
@@ -134,7 +135,7 @@ class ControlSpace:
 
     @property
     def config(self) -> Json:
-        """The settings in JSON. New seeds follow from these keys, so do not rename them."""
+        """The settings as JSON. New seeds depend on these keys, so do not rename them."""
         return {"type": "ControlSpace", **vars(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Trained networks that predict raw inputs, and averages of networks during training."""
+"""Trained networks that predict from raw inputs, and averages of networks during training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
 
 
 class Average:
-    """The average of the first ``n`` networks' predictions for the test set and ``splits``."""
+    """The average prediction of the networks added so far, on the test set and ``splits``."""
 
     def __init__(self, trainer: Trainer, splits: Sequence[str]) -> None:
         from adnn_optuna.networks._scores import Scores
@@ -59,7 +59,7 @@ class Average:
             self._own_losses[split] += own_loss
 
     def _predicted(self, split: str) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the mean outputs for a split, its labels, and the mean loss that layers add."""
+        """Return a split's mean outputs, its labels, and the mean loss that layers add."""
         outputs = (self._sums[split] / self.n).astype(self._dtype)
         y: np.ndarray = getattr(self._trainer.dataset, f"y_{split}")
         return outputs, y, self._own_losses[split] / self.n
@@ -79,14 +79,14 @@ class Average:
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """One trained network, or several networks of one trainer whose predictions are averaged."""
+    """One trained network, or several networks of one trainer with averaged predictions."""
 
     trainer: Trainer
-    train: Callable[[], Sequence[Weights]]  # Returns the variables of each network.
+    train: Callable[[], Sequence[Weights]]  # This returns the variables of each network.
 
     @functools.cached_property
     def weights(self) -> Sequence[Weights]:
-        """The variables of each of the networks."""
+        """The variables of each network."""
         return self.train()
 
     @property
@@ -101,7 +101,7 @@ class Predictor:
         return head.of_predictions
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the outputs of one network, or the mean predictions of several."""
+        """Return the outputs of one network, or the mean predictions of several networks."""
         shape = inputs.shape[1:]
         expected_shape = self.trainer.dataset.x_train.shape[1:]
         if shape != expected_shape:
@@ -132,7 +132,7 @@ class Predictor:
         return self.outputs(inputs.astype(dtype))
 
     def predict(self, raw: Any) -> np.ndarray:
-        """Return the user's own labels, or a regression's numbers, for a table or arrays."""
+        """Return the user's labels, or a regression's numbers, for a table or arrays."""
         dataset = self.trainer.dataset
         outputs = self._outputs_for(raw)
         if dataset.num_classes is None:
@@ -151,11 +151,11 @@ class Predictor:
         return chances
 
     def model(self) -> keras.Model:
-        """Return the network, or the average of all networks, as one compiled model of raw inputs.
+        """Return the network, or the average of all networks, as one model of raw inputs.
 
         For a table, the raw inputs are the numbers of ``dataset.preprocessing.encoded``. The
-        model's outputs are probabilities or numbers in the user's units. It has the networks'
-        variables.
+        model's outputs are probabilities or numbers in the user's units. The model shares its
+        variables with the networks.
         """
         import keras
 
@@ -171,14 +171,15 @@ class Predictor:
         takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
             metric, name = loss_or_metric(keras.metrics, settings, head)
-            # Keras passes metrics the labels of the loss: class numbers, or one-hot rows.
+            # Keras passes labels to metrics in the form for the loss: class numbers, or one-hot
+            # rows.
             takes_labels = head.size == 1 or ("sparse" in name.lower()) == takes_integers
-            if is_own(settings):  # A user's metric of logits cannot take probabilities.
+            if is_own(settings):  # A user's metric of logits cannot use probabilities.
                 takes_labels = not head.ends_in_logits
             if takes_labels:
                 metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
-        # Without this, Keras warns of the optimizer whenever it loads the saved model.
+        # Otherwise, Keras warns about the optimizer whenever it loads the saved model.
         model.optimizer.build(model.trainable_variables)
         return model
 
@@ -205,8 +206,8 @@ class Predictor:
             variable.assign(values)
         before = []
         after = []
-        # Float32 would merge large numbers such as times in seconds. Keras would convert lists,
-        # but keeps arrays unchanged.
+        # Float32 would merge large numbers, such as times in seconds. Keras converts lists, but
+        # keeps arrays unchanged.
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
             before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]

@@ -1,4 +1,4 @@
-"""How the columns of a table become numbers, and how missing values are replaced."""
+"""The conversion of a table's columns to numbers, and the replacement of missing values."""
 
 import dataclasses
 import json
@@ -18,24 +18,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_CATEGORIES = 1000
-# A category is rare if fewer training rows, or a smaller share of them, have it.
+# A category is rare if it has fewer training rows than the first number, or a smaller share than
+# the second.
 _LEAST_ROWS = 2
 _LEAST_SHARE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """The rules by which raw inputs become numbers: one feature per column or category."""
+    """Rules for converting raw inputs to numbers: one feature per column or category."""
 
-    # Each column of a table and its categories, which become features of 0 and 1. The categories
-    # of a column of numbers are None. A single category is None if redrawn splits do not use its
-    # feature. If inputs are not a table, there is None instead of columns.
+    # Each column of a table, with its categories. Each category becomes a feature of 0 and 1. A
+    # column of numbers has None instead of categories. A category is None if redrawn splits do not
+    # use its feature. If inputs are not a table, `columns` is None.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # The number that replaces missing values of each feature. It is empty if missing values are
-    # refused.
+    # For each feature, the number that replaces missing values. It is empty if missing values are
+    # not allowed.
     fill: tuple[float, ...] = ()
-    # The columns of a table that have one more feature, for rare and for unknown categories. In
-    # other columns, an unknown category is 0 in all features. None refuses unknown categories.
+    # The columns with one more feature, for rare and for unknown categories. In other columns, all
+    # features of an unknown category are 0. If `others` is None, unknown categories raise an
+    # error.
     others: tuple[str, ...] | None = None
 
     def blocks(self) -> Iterator[tuple[str, tuple[str | None, ...] | None, slice]]:
@@ -56,10 +58,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return the name of the column that a feature is from.
-
-        Without columns, return its number.
-        """
+        """Return the name of a feature's column or, without columns, the feature's number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         if names:
             return repr(names[0])
@@ -68,7 +67,7 @@ class Preprocessing:
     def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> Array:
         """Return an array or a table as finite numbers. With ``may_lack``, NaN is allowed.
 
-        If the data set is a table, an array must hold numbers that are encoded already.
+        For a data set from a table, an array must have numbers that are already encoded.
         """
         may_lack |= bool(self.fill)
         check_is_array(name, raw)
@@ -119,7 +118,7 @@ class Preprocessing:
         """Return a column's features of 0 and 1, one for each category. Missing values are NaN."""
         lacks = values.isna().to_numpy()
         text = values.astype(object).astype(str)
-        # pandas holds whole numbers as floats in a column with missing values.
+        # In a column with missing values, pandas stores whole numbers as floats.
         if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
             text = values.convert_dtypes().astype(str)
         unknown = sorted(set(text[~lacks]) - set(categories))
@@ -137,18 +136,18 @@ class Preprocessing:
         return np.where(lacks[:, None], np.nan, has_category)
 
     def filled(self, array: Array) -> Array:
-        """Return numbers. Missing values are replaced by ``fill``, if it is set."""
-        # Another number of features is refused later.
+        """Return numbers with missing values replaced by ``fill``, if it is set."""
+        # A wrong number of features raises an error later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
         return np.where(np.isnan(array), self.fill, array)
 
 
 def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessing:
-    """Return the columns of a pandas DataFrame with their categories. Other types have none.
+    """Return the columns of a pandas DataFrame with their categories, or None for other types.
 
-    With ``layout.others``, unknown categories and rare categories of the training rows share a
-    feature. Each column in the layout keeps its number of features.
+    With ``layout.others``, unknown categories and categories that are rare in the training rows
+    have a common feature. Each column in the layout keeps its number of features.
     """
     pd = sys.modules.get("pandas")  # If pandas is not imported, table is not a DataFrame.
     if pd is None or not isinstance(table, pd.DataFrame):
@@ -185,17 +184,17 @@ def columns_of(table: Any, train: Indices, layout: Preprocessing) -> Preprocessi
 def _frequent(
     categories: Sequence[str], trained: "pd.Series[Any]", size: int | None
 ) -> tuple[list[str | None], bool]:
-    """Return the categories that are frequent in the training rows, and whether others are rare.
+    """Return the frequent categories in the training rows, and whether others are rare.
 
-    With a ``size``, the list has this length: the most frequent categories, then None for each
-    missing category.
+    With a ``size``, the list has this length: it has the most frequent categories, and is padded
+    with None.
     """
     values = trained.dropna().astype(object)
     counts = values.astype(str).value_counts()
     least = max(_LEAST_ROWS, _LEAST_SHARE * len(trained))
     frequent = [category for category in categories if counts.get(category, 0) >= least]
     counts_of_frequent = counts[frequent]
-    # Without rare training rows, the feature of rare categories would have untrained weights.
+    # Without rare training rows, the weights of this feature would not be trained.
     has_rare = bool(counts.sum() > counts_of_frequent.sum())
     if size is None:
         return [*frequent], has_rare
@@ -223,7 +222,7 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[Any] | None:
 
 
 def _categories_of_strings(name: str, values: "pd.Series[Any]") -> list[str] | None:
-    """Return the categories of a column of strings, or None if all are numbers."""
+    """Return the categories of a column of strings, or None if all values are numbers."""
     import pandas as pd
 
     text = values.dropna().astype(str)
@@ -248,9 +247,9 @@ def _categories_of_strings(name: str, values: "pd.Series[Any]") -> list[str] | N
 def imputed(
     columns: Preprocessing, inputs: dict[str, Array]
 ) -> tuple[Preprocessing, dict[str, Array]]:
-    """Return the columns with the values that replace missing values, and the inputs without gaps.
+    """Return the columns' replacements for missing values, and the inputs without gaps.
 
-    The values come from the training part.
+    The replacements come from the training part.
     """
     x_train = inputs["train"]
     rows = x_train.reshape(-1, x_train.shape[-1])

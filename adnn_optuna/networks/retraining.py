@@ -1,4 +1,4 @@
-"""Train networks again, and score them on the test set."""
+"""Functions that train networks again and score them on the test set."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def retrain(
     stop: threading.Event | None = None,
     bar: tqdm[Any] | None = None,
 ) -> Iterator[Retrained]:
-    """Train from each group of ``starts``, and yield the tested average of each group in turn.
+    """Train from each group of ``starts``, and yield each group's average after its test.
 
-    Diverged networks are not averaged. If all diverged, the first network is tested. The weights
-    of the networks follow each other in one list. A ``bar`` counts the groups. If ``stop`` is set,
-    KeyboardInterrupt is raised.
+    The average omits diverged networks. If all networks of a group diverged, the first network is
+    tested. The weights of a group's networks are concatenated. The ``bar`` counts the groups. If
+    ``stop`` is set, KeyboardInterrupt is raised.
     """
     runs = trainer.train_in_turn([*itertools.chain(*starts)], stop=stop)
     splits = ["train"]
@@ -65,7 +65,7 @@ def retrain(
 
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
-    """Return the metrics of a training run or of an average, with the test set's metrics."""
+    """Return the metrics of a training run or of an average, including the test set."""
     weights = []
     if isinstance(of, Average):
         metrics, scores = of.tested()
@@ -100,7 +100,7 @@ class Redrawing:
     """Trains baseline networks on new seeds, with one seed for each source of randomness."""
 
     def __init__(self, dataset: Dataset) -> None:
-        # Several runs use the same split. A larger cache would hold more copies of the data.
+        # Several runs use the same split. A larger cache would keep more copies of the data.
         self._split = functools.lru_cache(maxsize=2)(dataset.redrawn)
 
     def train(
@@ -115,7 +115,7 @@ class Redrawing:
     ) -> Retrained:
         """Train a baseline network once, and test it.
 
-        ``initialisation`` and ``order`` are ``seed`` by default. Splits are redrawn only if
+        By default, ``initialisation`` and ``order`` equal ``seed``. Splits are redrawn only if
         ``split`` is set.
         """
         offsets = (0.0,) * len(trainer.architecture.variables)

@@ -1,4 +1,4 @@
-"""How an MLP scales inputs and targets. It is fitted on the training part, once for a data set."""
+"""The scaling of an MLP's inputs and targets, fitted on the training part once per data set."""
 
 import dataclasses
 import weakref
@@ -13,19 +13,19 @@ from adnn_optuna.networks._arrays import Array, collected
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Scale
 
-# A feature with a smaller range, relative to its values, is constant except for rounding errors.
+# A feature with a smaller range, relative to its values, is constant up to rounding errors.
 _LEAST_RANGE = 1e-12
-# Networks do not learn well from inputs of a larger standard deviation.
+# Networks do not learn well from inputs with a larger standard deviation.
 _LARGE_STD = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """The network takes x * factor + offset. Its outputs y become y * target_std + target_mean.
+    """Inputs become x * factor + offset; outputs become y * target_std + target_mean.
 
-    Both are computed in float64. Factor and offset have one number for all inputs, or one for each
-    feature or channel. The target's fields have one number for each target. A field is empty if it
-    is not used.
+    The computation is in float64. Factor and offset have one number for all inputs, or one number
+    for each feature or channel. The target's fields have a number for each target. Unused fields
+    are empty.
     """
 
     factor: tuple[float, ...] = ()
@@ -40,7 +40,7 @@ class Scaling:
 
     @classmethod
     def from_config(cls, config: Json) -> Self:
-        """Return the scaling of a ``config``. Its numbers become floats."""
+        """Return the scaling of a ``config``, with its numbers as floats."""
         return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
 
     @property
@@ -49,7 +49,7 @@ class Scaling:
         return np.array([self.target_mean, self.target_std])
 
     def inputs(self, x: Array) -> Array:
-        """Return scaled inputs as float32. Return x itself if inputs are not scaled."""
+        """Return scaled inputs as float32, or x itself if inputs are not scaled."""
         if not self.factor:
             return x
         factor = np.asarray(self.factor)
@@ -61,14 +61,14 @@ class Scaling:
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 """The scaling of uint8 pixels to [0, 1]."""
 
-# These caches hold fitted numbers and scaled arrays. An entry lasts as long as its data set.
+# Caches of fitted numbers and scaled arrays. An entry exists as long as its data set.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], Array]]()
 _warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
 
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
-    """Return the scaling that is fitted on the training part. It is cached for each data set."""
+    """Return the scaling that is fitted on the training part, from a cache by data set."""
     scalings = _fitted.setdefault(dataset, {})
     if scale not in scalings:
         scalings[scale] = _fit(dataset, scale)
@@ -76,12 +76,12 @@ def fitted(dataset: Dataset, scale: Scale) -> Scaling:
 
 
 def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
-    """Scale a data set by these numbers from now on, without fitting."""
+    """From now on, scale a data set by these numbers instead of fitted ones."""
     _fitted[dataset] = {scale: scaling}
 
 
 def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> Array:
-    """Return the inputs of a split as a network takes them. The scaled inputs are cached."""
+    """Return a split's inputs as the network takes them, from a cache."""
     scaled_splits = _scaled.setdefault(dataset, {})
     if (split, scaling) not in scaled_splits:
         scaled_splits[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
@@ -89,7 +89,7 @@ def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> Array:
 
 
 def warn_of_large_numbers(dataset: Dataset, *, inputs: bool, targets: bool) -> None:
-    """Warn once of inputs or targets that are too large for a model that does not scale them."""
+    """Warn once about inputs or targets that are too large for a model without scaling."""
     warned = _warned.setdefault(dataset, set())
     if inputs and "inputs" not in warned:
         warned.add("inputs")
@@ -101,7 +101,7 @@ def warn_of_large_numbers(dataset: Dataset, *, inputs: bool, targets: bool) -> N
 
 def _warn_of_large_inputs(dataset: Dataset) -> None:
     x = dataset.x_train
-    # No standard deviation is more than half of the range.
+    # A standard deviation is at most half of the range.
     if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD:
         return
     stds = 1 / np.asarray(fitted(dataset, "standard").factor)
@@ -149,8 +149,8 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
         scaling = Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(scaling, factor=PIXELS.factor, offset=PIXELS.offset)
-    # Inputs up to 1 count as within [0, 1]. Scalers may turn 1 into 1 + 2e-16, so an error of
-    # float32's precision is allowed.
+    # Inputs count as within [0, 1] up to an error of float32's precision, because scalers may turn
+    # 1 into 1 + 2e-16.
     highest = 1 + 2**-24
     is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= highest
     if scale == "auto" and is_in_unit_range:
@@ -167,9 +167,9 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
 
 def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the factor and offset that give inputs mean 0 and standard deviation 1."""
-    # An array of rank 3 holds images if it is uint8, or if each example is as high as wide. Such
-    # images have one factor for all pixels. All other inputs have a factor for each channel or
-    # feature.
+    # An array of rank 3 contains images if it is uint8, or if each example's height equals its
+    # width. Such images have one factor for all pixels. All other inputs have a factor for each
+    # channel or feature.
     is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
     axes = None
     if not is_image:
@@ -192,7 +192,7 @@ def _standardising(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return numbers rounded to nine digits, because last bits differ between processors."""
+    """Return numbers rounded to nine digits, because the last bits differ between processors."""
     rounded = [float(f"{number:.9g}") for number in numbers]
     return np.array(rounded)
 

@@ -1,8 +1,9 @@
-"""Train many initializations of one network by one compiled graph.
+"""Train many initializations of one network with one compiled graph.
 
-There is one thread for each core, which trains one network at a time. If one array held all
-networks, XLA would choose the order of sums by the number of networks. The last bits would then
-depend on this number. Threads are also faster, because a small network stays in a core's cache.
+There is one thread for each core, and each thread trains one network at a time. If one array
+contained all networks, XLA would choose the order of sums by the number of networks, so the last
+bits would depend on this number. Threads are also faster, because a small network stays in a
+core's cache.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
     from adnn_optuna.networks._program import Data, Program
     from adnn_optuna.networks._scores import Score
 
-# One call of a compiled function takes about these seconds, unless a single batch takes longer.
-# Ctrl-C, the stop event and a deadline wait for the end of the call.
+# A call of a compiled function takes about these seconds, unless one batch takes longer. Ctrl-C,
+# the stop event and a deadline wait for the end of the call.
 _SECONDS_BETWEEN_LOOKS = 0.5
-# The number of rows that are scored in the time in which one row is trained.
+# Scoring this number of rows takes as long as training on one row.
 _WORK = 3
-# The orders of rows for one call have at most this many row numbers, which take 1 MB, unless a
-# single epoch has more.
+# The orders of rows for one call have at most this many row numbers (1 MB), unless one epoch has
+# more.
 _ROWS_IN_ORDERS = 2**18
-# At most this many training runs are in memory at once, and their states have at most this many
-# bytes.
+# At most this number of training runs are in memory at once, and their states have at most this
+# number of bytes.
 _AT_ONCE = 8
 _BYTES_AT_ONCE = 2**30
 
@@ -57,11 +58,11 @@ class TrainingRun:
     # The metrics of each epoch that was scored.
     history: list[Metrics] = dataclasses.field(default_factory=list)
     status: Status = "running"
-    weights: list[np.ndarray] | None = None  # The network's variables, if they were asked for.
-    epochs: int = 0  # The number of epochs that were trained to their end.
+    weights: list[np.ndarray] | None = None  # The network's variables, if they were requested.
+    epochs: int = 0  # The number of completed epochs.
     # The metrics of the last epoch, or of the epoch whose weights were restored.
     metrics: Metrics = dataclasses.field(default_factory=dict)
-    # The scores of the validation examples in the same epoch, if their mean is the judging metric.
+    # The scores of the validation examples in the same epoch, if the judging metric is their mean.
     examples: np.ndarray | None = None
     seconds: float = 0.0  # The time of training and scoring, without compilation and waiting.
 
@@ -70,12 +71,12 @@ class TrainingRun:
 class TrainingState:
     """An unfinished training run: its result so far, and its steps in the next epoch.
 
-    A step trains one batch, or scores a thousand rows after all batches.
+    A step trains on one batch or, after all batches, scores a thousand rows.
     """
 
     start: Start
     last_epoch: int
-    is_scored: bool  # Whether each epoch is scored, instead of only the last epoch.
+    is_scored: bool  # Whether each epoch is scored, instead of the last epoch only.
     keeps_weights: bool
     run: TrainingRun = dataclasses.field(default_factory=TrainingRun)
     step: int = 0
@@ -98,10 +99,10 @@ class _Part(NamedTuple):
 class Trainer:
     """Trains many initializations of one network on one dataset, several at a time.
 
-    A training run gives the same bits, whether or not other runs train at the same time. In a
-    process, trainers of equal networks on data of equal sizes share one compiled graph. Several
-    threads may train at once. The test set is only for :meth:`tested`, which judges a network by
-    the metric ``judge``: by default the accuracy, or R².
+    A training run has the same bits alone and beside other runs. In a process, trainers of equal
+    networks on data of equal sizes share one compiled graph. Several threads may train at once.
+    Only :meth:`tested` uses the test set. It judges a network by the metric ``judge``, by default
+    the accuracy or R².
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Trainer:
 
     @property
     def config(self) -> Json:
-        """The network, the training, and sketches of the user-defined code in them, as JSON."""
+        """The network, the training, and sketches of their user-defined code, as JSON."""
         from adnn_optuna.networks.behaviour import behaviour
 
         sketches = behaviour(self.architecture, self.training)
@@ -175,7 +176,7 @@ class Trainer:
         program = compiled(
             self.architecture, self.training, splits, self._epochs_in_orders, self.judge
         )
-        # Compile the outputs now, so that the time limit includes the compilation.
+        # The outputs are compiled now, so that the time limit includes their compilation.
         program.compile_outputs(len(self.dataset.y_test), splits[0][0])
         return program
 
@@ -195,13 +196,13 @@ class Trainer:
         return [*self.train_in_turn(starts, **{"keep_weights": False, **options})]
 
     def n_at_once(self, *, least: int = 1) -> int:
-        """Return how many training runs to begin at once, if the memory allows.
+        """Return the number of training runs to begin at once, limited by memory.
 
-        Results are used in order. With fewer runs, cores would be idle while the next result is
-        still missing.
+        Results are used in order. With fewer runs, some cores would be idle while the next result
+        is missing.
         """
         weights = self.architecture.initial_weights(0, 0)
-        # Weights and up to two moments of each weight, before and after an epoch.
+        # The weights and up to two moments of each weight, before and after an epoch.
         bytes_of_one = 6 * sum(array.nbytes for array in weights)
         return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), least)
 
@@ -215,9 +216,9 @@ class Trainer:
         evaluate_each_epoch: bool = False,
         keep_weights: bool = True,
     ) -> Iterator[TrainingRun]:
-        """Yield the result of a training run from each of ``starts``, in their order.
+        """Yield the result of a training run for each of ``starts``, in their order.
 
-        To save memory, only some runs train at a time. Other runs go on while the caller uses a
+        To save memory, only some runs train at a time. They continue while the caller uses a
         result. After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, all runs
         end within about half a second. After each epoch, ``after_epoch`` is called with (index in
         ``starts``, epoch from 0, metrics) for all runs, before the next epoch of any run begins.
@@ -262,8 +263,8 @@ class Trainer:
                         del states[i]
                         yield run
         finally:
-            # An interrupt stops only this thread, so stop the others here. If the memory was too
-            # small, this also frees their memory before the caller tries again.
+            # An interrupt stops only this thread, so the others are stopped here. If memory was
+            # too small, this also frees their memory before the caller tries again.
             abandoned.set()
             wait(futures)
 
@@ -274,7 +275,7 @@ class Trainer:
         training: TrainingState,
         epochs: int,
     ) -> None:
-        """Train until the run has this number of epochs. Free its memory if it has ended."""
+        """Train until the run has this number of epochs. If the run has ended, free its memory."""
         began = time.monotonic()
         run = training.run
         while run.status == "running" and run.epochs < epochs:
@@ -350,7 +351,7 @@ class Trainer:
         return np.array([part.first_epoch, end_epoch, *bounds_of_steps], np.int32)
 
     def _note(self, training: TrainingState, totals: Sequence[Score]) -> None:
-        """Note the metrics of an epoch, and set the status if it was the last epoch."""
+        """Store the metrics of an epoch, and set the status if it was the last epoch."""
         metrics: Metrics = {}
         for (split, y), of_split in zip(self._y.items(), totals, strict=True):
             metrics |= self._program.scores.results(split, of_split, y)
@@ -409,7 +410,7 @@ class Trainer:
     def outputs(self, weights: Weights, x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
-        They are float32 or, if the network scales targets, float64 in the user's units.
+        They are float32. If the network scales targets, they are float64 in the user's units.
         """
         return self.outputs_and_loss(weights, x)[0]
 
@@ -425,7 +426,7 @@ class Trainer:
 
 
 def is_finite(metrics: Metrics) -> bool:
-    """Return whether no metric is infinite or NaN. A diverged run still has an accuracy."""
+    """Return whether no metric is infinite or NaN. Even a diverged run has an accuracy."""
     return all(math.isfinite(value) for value in metrics.values())
 
 
