@@ -152,7 +152,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
             "must be of the sampler that is always compared",
         ),
         ({"samplers": {1: "greedy"}}, "samplers must be a list of names"),
-        ({"samplers": {"": "greedy"}}, "not empty"),
+        ({"samplers": {"": "greedy"}}, "samplers must be a list of names"),
         ({"seeds": 0}, "seeds must be a whole number of at least 1"),
         ({"seeds": 1.5}, "seeds must be integers, or how many; got 1.5"),
         ({"study_name": 5}, "study_name must be a string"),
