@@ -446,16 +446,17 @@ def test_repr_shows_all_arguments() -> None:
     ]
 
 
-def test_a_limit_keeps_no_trials_of_earlier_studies() -> None:
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_keeps_no_trials_of_earlier_studies(limit: Any) -> None:
     trials = []
-    for limit in [*LIMITS] * 3:
+    for _ in range(3):
         study = optuna.create_study()
         add_trial(study)
         assert not limit.reached(study)
         trials.append(weakref.ref(study.get_trials(deepcopy=False)[0]))
     del study
     gc.collect()
-    assert {trial() for trial in trials} == {None}
+    assert [trial() for trial in trials] == [None] * 3
 
 
 @pytest.mark.parametrize("limit", LIMITS[:3])

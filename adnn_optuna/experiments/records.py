@@ -175,8 +175,10 @@ class NetworkRecord(SearchRecord):
     @property
     def confirmations(self) -> dict[int, Confirmed]:
         """The first declared confirmation of each best trial, by the trial's number."""
-        prefix = f"{stored.CONFIRMED}/"
-        declared = [value for name, value in self.attrs.items() if name.startswith(prefix)]
+        declared = []
+        for name, value in self.attrs.items():
+            if name.startswith(f"{stored.CONFIRMED}/"):
+                declared.append(value)
         first = dict[int, Confirmed]()
         for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
             first.setdefault(confirmed["trial"], confirmed)
@@ -208,7 +210,9 @@ def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     evaluations.sort(key=lambda evaluation: evaluation["looked"])
     # Workers that end at the same time may store the same evaluation.
-    different = {(look["trial"], look["n_trials"]): look for look in evaluations}
+    different = {}
+    for evaluation in evaluations:
+        different[evaluation["trial"], evaluation["n_trials"]] = evaluation
     return [*different.values()]
 
 

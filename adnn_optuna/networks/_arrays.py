@@ -296,7 +296,9 @@ def encoded(
         )
     elif are_integers and unique == [*counted]:
         classes = counted
-    numbers = {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}
+    numbers = {}
+    for suffix, y in labels.items():
+        numbers[suffix] = encoded_labels(f"y{suffix}", y, classes)
     return numbers, classes
 
 

@@ -116,7 +116,9 @@ class Scores:
         # As in Keras, the loss includes the losses that layers add.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
         of_batch = [*self._own(labels, outputs), loss]
-        sums = [total + value for total, value in zip(totals, of_batch, strict=False)]
+        sums = []
+        for total, value in zip(totals, of_batch, strict=False):
+            sums.append(total + value)
         for metric, adapt, state in self._states(totals):
             arguments = adapt(labels, outputs)
             sums += metric.stateless_update_state(state, *arguments, sample_weight=None)

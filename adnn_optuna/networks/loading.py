@@ -95,10 +95,10 @@ def load_dataset(
             samples.
         sample_weight: The column, or the array in an ``.npz`` file, that holds the samples'
             weights.
-        groups: The column, or the array in an ``.npz`` file, with the groups of samples, such as
-            patients. Each group stays in one split.
+        groups: The column, or the array in an ``.npz`` file, with groups that must stay in one
+            split, such as patients.
         missing: ``"impute"`` replaces missing inputs of a file by the median or the most frequent
-            category of the training part. Otherwise, missing inputs raise an error.
+            category of the training part; otherwise, missing inputs raise an error.
         rare: ``"other"`` merges categories that are unknown, or rare in the training part, into
             one category. Otherwise, unknown categories raise an error.
         positive: The label of the positive class of two classes, such as ``"fraud"``, for AUC,

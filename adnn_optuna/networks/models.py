@@ -146,9 +146,9 @@ class MLP:
     Args:
         hidden: The number of units of each hidden layer, at least one.
         activation: The Keras name of the hidden layers' activation. The output layer has none.
-        kernel_initializer: The initializer of all kernels: a Keras name, a configuration
-            (``{"class_name": ..., "config": ...}``), or an object. An object's seed is replaced.
-        bias_initializer: The initializer of all biases, as for ``kernel_initializer``.
+        kernel_initializer: The initializer of all kernels: a Keras name or a configuration
+            (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
+        bias_initializer: The initializer of all biases, in the form of ``kernel_initializer``.
         scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
             standard deviation 1. Categories stay 0 and 1. Each channel of images is one feature,
             and images without channels have one feature. Inputs of shape (n, height, width) are
@@ -173,8 +173,10 @@ class MLP:
     def __post_init__(self) -> None:
         hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
         _checks.check_type("hidden", self.hidden, list | tuple | np.ndarray, hidden_rule)
-        layers = enumerate(self.hidden)
-        sizes = [_checks.as_integer(f"The size of hidden layer {i}", n) for i, n in layers]
+        sizes = []
+        for i, n in enumerate(self.hidden):
+            size = _checks.as_integer(f"The size of hidden layer {i}", n)
+            sizes.append(size)
         if not sizes:
             raise WrongValueError("hidden must have at least one layer; got none.")
         object.__setattr__(self, "hidden", tuple(sizes))
@@ -218,9 +220,9 @@ class Training:
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name of an optimizer, a configuration, or an object. The default is
+        optimizer: The Keras name of an optimizer. Or a configuration or an object. The default is
             Adam.
-        learning_rate: The learning rate, or a Keras schedule. It replaces the learning rate of an
+        learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
             optimizer object or of the compiled model. With an optimizer's name, the default is
             0.001.
         batch_size: The number of examples in a batch. The last batch of an epoch may be smaller.
@@ -242,7 +244,7 @@ class Training:
         restore_best_weights: Whether to keep the weights of the best epoch instead of the last
             epoch.
         monitor: A metric, such as ``"val_accuracy"``.
-        min_delta: A smaller change of the monitored value does not count as better.
+        min_delta: The smallest change of the monitored value that counts as better.
         mode: Whether lower (``"min"``) or higher (``"max"``) is better. With
             ``"auto"``, the metric's name decides, or the direction of the objective.
 
@@ -363,8 +365,10 @@ class Training:
         elif self.learning_rate is not None:
             config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # keras.optimizers.get does not find all of Keras's optimizers by name.
-        members = vars(keras.optimizers).items()
-        kinds: dict[str, Any] = {k.lower(): kind for k, kind in members if isinstance(kind, type)}
+        kinds = dict[str, Any]()
+        for own_name, optimizer in vars(keras.optimizers).items():
+            if isinstance(optimizer, type):
+                kinds[own_name.lower()] = optimizer
         kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(

@@ -166,8 +166,10 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
     import keras
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        initializer_of_seed = (of_kernel, of_bias)[i % 2]
-        return initializer_of_seed(derived_seed(seed, restart, i))
+        initializer_of = of_kernel
+        if i % 2:
+            initializer_of = of_bias
+        return initializer_of(derived_seed(seed, restart, i))
 
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # The user's global policy may change, so it is not used.
@@ -210,12 +212,9 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
     except Exception as error:
         if _checks.is_out_of_memory(error):
             raise
-        why = _checks.first_line(error)
-        names = {**vars(keras.activations), **vars(keras.initializers)}
         raise WrongValueError(
-            f"activation and initializers must be names of Keras ({why})."
-            f"{_checks.did_you_mean(why.split()[-1], names)} Choose from keras.activations and "
-            "keras.initializers."
+            f"activation and initializers must be names of Keras; got {mlp} "
+            f"({_checks.first_line(error)}). Choose from keras.activations and keras.initializers."
         ) from None
     described = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)

@@ -34,11 +34,11 @@ class OffsetSpace:
     Args:
         low: The smallest offset, at most 0, so that the space contains the baseline network.
         high: The largest offset, at least 0.
-        scope: The variables with a common offset. With ``"layer"``, the weights of a layer have
-            one offset, and its biases have another one. With ``"shared"``, all variables have one
-            offset. Hidden layer i, from 0, has the parameters ``weight_offset_i`` and
-            ``bias_offset_i``. The output layer has ``weight_offset_output`` and
-            ``bias_offset_output``. A shared offset has one parameter, ``offset``, as in the paper.
+        scope: The variables with a common offset: the weights or the biases of a ``"layer"``, or
+            all variables (``"shared"``). Hidden layer i, from 0, has the parameters
+            ``weight_offset_i`` and ``bias_offset_i``. The output layer has
+            ``weight_offset_output`` and ``bias_offset_output``. A shared offset has one parameter,
+            ``offset``, as in the paper.
         include_output: Whether the output layer also has offsets.
         unit: The unit of offsets: ``"absolute"``, or ``"stddev"`` for standard deviations of the
             variable's initializer. If a bias's initializer is constant, such as zeros, the
@@ -84,8 +84,11 @@ class OffsetSpace:
                 "No hidden layer has a kernel or bias that is trained. Pass "
                 "OffsetSpace(include_output=True)."
             )
-        starts = {name: self.start({name: 1.0}, variables, 0) for name in names}
-        still = [name for name, start in starts.items() if not any(start.offsets)]
+        still = []
+        for name in names:
+            start = self.start({name: 1.0}, variables, 0)
+            if not any(start.offsets):
+                still.append(name)
         if still:
             raise WrongValueError(
                 f"In standard deviations {', '.join(still)} would move nothing, as these kernels "

@@ -140,8 +140,8 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     path = tmp_path / "compare.db"
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
-        ({"samplers": "greedy"}, r"Pass samplers=\["),
-        ({"samplers": ("greedy", "greedy")}, "samplers must be a list of names"),
+        ({"samplers": "greedy"}, r"Pass samplers=\("),
+        ({"samplers": ("greedy", "greedy")}, "samplers must be different names"),
         ({"samplers": ("genetic",)}, "samplers must be one of"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),
         ({"seeds": ()}, "seeds must not be empty"),
@@ -151,8 +151,8 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
             {"samplers": {"random_restart": "greedy"}},
             "must be of the sampler that is always compared",
         ),
-        ({"samplers": {1: "greedy"}}, "samplers must be a list of names"),
-        ({"samplers": {"": "greedy"}}, "samplers must be a list of names"),
+        ({"samplers": {1: "greedy"}}, "samplers must be different names"),
+        ({"samplers": {"": "greedy"}}, "not empty"),
         ({"seeds": 0}, "seeds must be a whole number of at least 1"),
         ({"seeds": 1.5}, "seeds must be integers, or how many; got 1.5"),
         ({"study_name": 5}, "study_name must be a string"),

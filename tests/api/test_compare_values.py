@@ -250,7 +250,7 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("seed,a,b\n3,1,2\n3,1,2\n", "two rows of seed 3"),
+            ("seed,a,b\n3,1,2\n3,1,2\n", "seed 3 twice"),
             ("a,b\n1,x\n", "got 'x' in 'b'"),
             ("1,2\n1,2\n", "must have a header"),
             ("", "must be a valid CSV file .No columns"),
@@ -318,7 +318,7 @@ def test_values_after_an_infinite_one_do_not_count() -> None:
         ),
         ({f"a{i}": [1.0] for i in range(101)}, {}, "at most 100 arms; got 101"),
         ({"a": [1.0], "b": [1.0]}, {"baseline": "main"}, "Available: 'a', 'b'"),
-        ("none.csv", {}, "'none.csv' must be a file that exists"),
+        ("none.csv", {}, "File 'none.csv' not found"),
     ],
 )
 def test_wrong_arguments_of_values_are_refused(
@@ -417,8 +417,8 @@ class TestSplitsAndFolds:
             ({"resampled": (80, 20), "sequential": True}, "14% of comparisons"),
             ({"folds": True, "sequential": True}, "folds must be omitted in a sequential"),
             ({"resampled": (80, 20), "paired": False}, "resampled must be omitted"),
-            ({"resampled": 0.2}, "resampled must be"),
-            ({"resampled": (80, 0)}, "got .80, 0."),
+            ({"resampled": 0.2}, "must be two sizes"),
+            ({"resampled": (80, 0)}, "n_test must be a whole number"),
             ({"folds": True}, "For a repeated cross-validation, pass resampled"),
         ],
     )
