@@ -120,14 +120,14 @@ class Unit(NamedTuple):
     def interval(self, low: float, high: float) -> str:
         """Return the CI of a difference as text, clipped to possible values.
 
-        An end that is not 0 but would be rounded to 0 is written with one digit, to show its sign.
+        An end that is not 0 keeps its sign, such as ``+0.00``.
         """
         ends = []
         for end in (low, high):
             size = self.scale * math.copysign(min(abs(end), self.largest), end)
-            text = self.bare.gain(size / self.scale)
-            if not float(text) and abs(size) > 10.0 ** -(self.digits + _DIGITS_OF_ERRORS):
-                text = f"{size:+.1g}"
+            text = self._number(size / self.scale, "+")
+            if abs(size) <= 10.0 ** -(self.digits + _DIGITS_OF_ERRORS):
+                text = text[1:]
             ends.append(text)
         return f"{' to '.join(ends)}{self.of_gains}"
 

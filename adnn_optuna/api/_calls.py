@@ -21,6 +21,7 @@ from typing import (
     get_type_hints,
 )
 
+import numpy as np
 import optuna
 
 from adnn_optuna._attributes import TOO_MANY
@@ -147,13 +148,8 @@ class Call:
         }
 
 
-def checked_call(function: Callable[..., Any], keywords: Mapping[str, Any]) -> Call:
-    """Return the checked keywords of a call. Refuse an unknown keyword or a wrong value."""
-    names = inspect.signature(function).parameters
-    for name in keywords.keys() - names:
-        raise WrongTypeError(
-            f"{function.__name__}() has no argument {name!r}.{did_you_mean(name, names)}"
-        )
+def checked_call(keywords: Mapping[str, Any]) -> Call:
+    """Return the checked keywords of a call. Refuse a wrong value."""
     checked: Any = {**keywords}
     limits: Any = {}
     for name in checked.keys() & LimitValues.__annotations__:
@@ -190,18 +186,43 @@ def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
         documented.__doc__ = documented.__doc__ and re.sub(
             r" *\*\*keywords: .*", "\n".join(entries), documented.__doc__
         )
-        return interrupted_where_called(function)
+        return called_by_users(function)
 
     return decorated
 
 
-def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the function with shorter tracebacks. After Ctrl-C, they end at the caller."""
+# Words for an argument's meaning that are not similar to its name.
+_OTHER_WORDS = (
+    ("n_trials", "max_trial"),
+    ("timeout", "max_time"),
+    ("minimize", "direction"),
+    ("maximize", "direction"),
+    ("direction", "minimize"),
+    ("n_seeds", "seeds"),
+    ("seeds", "n"),
+    ("seeds", "confirm"),
+)
 
-    @functools.wraps(verb)
+
+def called_by_users(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return the function with checks of its keywords, and with shorter tracebacks.
+
+    Unknown keywords and wrong truth values are refused. After Ctrl-C, tracebacks end at the
+    caller.
+    """
+
+    @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        parameters = inspect.signature(function).parameters
+        for name, value in kwargs.items():
+            if name not in parameters:
+                raise WrongTypeError(
+                    f"{function.__name__}() has no argument {name!r}.{_meant(name, parameters)}"
+                )
+            if isinstance(parameters[name].default, bool):
+                check_type(name, value, bool | np.bool_, "True or False")
         try:
-            return verb(*args, **kwargs)
+            return function(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
             # A bare `raise` adds no line of this function to the traceback.
             interrupt.__traceback__ = None
@@ -209,6 +230,14 @@ def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
             raise
 
     return call
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    """Return the question whether another argument was meant. It is empty if none is similar."""
+    for word, other in _OTHER_WORDS:
+        if word == name and other in names:
+            return f" Did you mean {other!r}?"
+    return did_you_mean(name, names)
 
 
 def _entry(text: str) -> str:
@@ -283,7 +312,7 @@ def as_searched(
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):
         for key, value in options.items():
-            raise for_functions_only(objective, key, value)
+            raise for_functions_only(key, value)
         searched: Searched[Any] = objective
         if call.catch:
             return searched.replace(catch=call.catch)
@@ -315,11 +344,10 @@ def as_searched(
     return function
 
 
-def for_functions_only(objective: object, name: str, value: object) -> WrongValueError:
+def for_functions_only(name: str, value: object) -> WrongValueError:
     """Return the error for an argument that only a user's function may have."""
     return WrongValueError(
-        f"{name} must be omitted for an {type(objective).__name__}; got {shown(value)}. It is for "
-        "other objectives."
+        f"{name} must be omitted for a network; got {shown(value)}. It is for functions."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from adnn_optuna._attributes import Resampled
-from adnn_optuna._checks import WrongValueError, as_integer, shown
+from adnn_optuna._checks import WrongValueError, is_integer, shown
 from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
 
@@ -47,11 +47,14 @@ def checked_resampling(
         )
     if resampled is None:
         return None
-    if not (isinstance(resampled, tuple | list) and len(resampled) == 2):
+    is_pair = isinstance(resampled, tuple | list) and len(resampled) == 2
+    if not (is_pair and all(is_integer(size) and size > 0 for size in resampled)):
         raise WrongValueError(
-            f"resampled must be two sizes, n_train and n_test; got {shown(resampled)}."
+            "resampled must be (n_train, n_test), two numbers of examples; got "
+            f"{shown(resampled)}. Pass two such as (800, 200)."
         )
-    return as_integer("n_train", resampled[0]), as_integer("n_test", resampled[1])
+    n_train, n_test = map(int, resampled)
+    return n_train, n_test
 
 
 def check_splits(

@@ -31,7 +31,7 @@ from adnn_optuna.results.arm_comparison import MOST_ARMS
 # one that pandas gives to the first column of a file without a header.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
-    "epoch unit dataset data_set task problem instance index id name item question example #"
+    "dataset data_set task problem instance index id name item question example #"
 )
 _GROUP = "group"  # The column of groups, if the user passed their labels as a sequence.
 _FEWEST_FOR_ORDER = 7  # With fewer rows, rows are too often sorted by chance.
@@ -242,7 +242,7 @@ def _column(label: object, of_arm: Any) -> pd.Series[Any]:
 def _read_csv(file: Path) -> pd.DataFrame:
     """Return the table of a CSV file. Its columns may include names of rows."""
     if not is_file(file):
-        raise NoSuchFileError(f"File {str(file)!r} not found. Pass a CSV file.")
+        raise NoSuchFileError(f"{str(file)!r} must be a file that exists. Pass a CSV file.")
     # Cells are read as text, because a row may have a name such as 007.
     options = {"encoding": "utf-8-sig", "dtype": str, "skipinitialspace": True}
     table = read_csv(file, ",;\t", most_columns=2 * MOST_ARMS, **options)
@@ -345,6 +345,14 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
         outer_names = ", ".join(f"{level} {name}" for level, name in outer)
         names.append(f"{label} of {outer_names}")
     return last, names
+
+
+def counted(name: str, *, are_groups: bool) -> str:
+    """Return what sentences call the rows with a name. Its plural must end in only an s."""
+    word = name.removesuffix("s")
+    if word and word[-1] not in "hisxyz":
+        return word
+    return "group" if are_groups else "row"
 
 
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:

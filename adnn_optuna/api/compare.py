@@ -176,7 +176,7 @@ def compare(
         KeyboardInterrupt: If you interrupt the call. All finished trials are stored. If you passed
             no ``storage``, they are copied to a temporary database, and its URL is logged.
     """
-    call = checked_call(compare, {**keywords, "max_trial": as_integer("max_trial", max_trial)})
+    call = checked_call({**keywords, "max_trial": as_integer("max_trial", max_trial)})
     study_name = call.study_name or "compare"
     limits = call.limits
     searched = as_searched(
@@ -324,7 +324,7 @@ def _by_label(samplers: Any) -> dict[str, Any]:
     if isinstance(samplers, str) or not are_names or len(set(labels)) < len(labels):
         raise WrongValueError(
             "samplers must be different names, or a mapping from labels that are not empty and "
-            f"have no slash; got {shown(samplers)}. Pass samplers=(..., ...) or "
+            f"have no slash; got {shown(samplers)}. Pass samplers=[..., ...] or "
             "samplers={'label': ..., ...}."
         )
     if isinstance(samplers, Mapping):
@@ -408,7 +408,7 @@ def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BaseP
     if pruner is None:
         return searched.arms.pruner
     if searched.arms.pruner is None:
-        raise for_functions_only(searched, "pruner", pruner)
+        raise for_functions_only("pruner", pruner)
     return pruner
 
 

@@ -124,7 +124,7 @@ def compare_models(
         KeyboardInterrupt: If you interrupt the call. All finished training runs are stored.
     """
     _check_models(models)
-    call = checked_call(compare_models, keywords)
+    call = checked_call(keywords)
     study_name = call.study_name or "models"
     seeds = checked_seeds(seeds, below=MAX_NUMBER + 1)
     compared = _as_evaluated(

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import FilePath, WrongValueError, check_positive, check_type
+from adnn_optuna._checks import FilePath, WrongValueError, check_positive
 from adnn_optuna._units import in_number
-from adnn_optuna.api._calls import are_labels
+from adnn_optuna.api._calls import are_labels, called_by_users
 from adnn_optuna.api._splits import ResampledArgument, checked_resampling
 from adnn_optuna.results.arm_comparison import MOST_ARMS, ValueComparison, ValueTable
 from adnn_optuna.stats.paired_differences import PairedDesign
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@called_by_users
 def compare_values(
     values: pd.DataFrame | Mapping[str, Any] | FilePath,
     *,
@@ -96,7 +97,6 @@ def compare_values(
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
-    check_type("folds", folds, bool, "True or False")
     designs = {
         "sequential": sequential,
         "folds": folds,
@@ -135,8 +135,8 @@ def compare_values(
     for name, n in Counter(names).items():
         if n > 1:
             raise WrongValueError(
-                f"values must have each {per} once; got {per} {name} twice. Omit one, or rename "
-                "it."
+                f"values must have each row once; got two rows of {per} {name}. Omit one, or "
+                "rename it."
             )
     if not paired:
         names = []
@@ -155,7 +155,7 @@ def compare_values(
     numbers = ValueTable(
         values_by_arm,
         design,
-        per=per,
+        per=_tables.counted(per, are_groups=groups is not None),
         maximize=not minimize,
         baseline=baseline,
         is_paired=paired,

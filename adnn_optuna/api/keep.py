@@ -126,7 +126,7 @@ def keep(
             loop's baseline are missing or failed.
         KeyboardInterrupt: If you interrupt the call. All finished runs are stored.
     """
-    call = checked_call(keep, keywords)
+    call = checked_call(keywords)
     if not callable(f) or len(seeds_of(f)) != 1:
         raise WrongTypeError(f"f must be a function of one seed; got {shown(f)}.")
     if call.storage is None:

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_installed, shown
+from adnn_optuna.api._calls import called_by_users
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import AnyStudy, opened_study
@@ -23,6 +24,7 @@ from adnn_optuna.stats.overtuning import Means, Metric
 _TOLERANCE = 0.05
 
 
+@called_by_users
 def overtuning(
     study: AnyStudy,
     *,

@@ -157,7 +157,7 @@ def recheck(
     choose = as_integer("choose", choose)
     # A CI needs at least two values.
     confirm = as_integer("confirm", confirm, 2)
-    call = checked_call(recheck, keywords)
+    call = checked_call(keywords)
     if deterministic and against is not None:
         raise WrongValueError(
             "against must be omitted if deterministic, because nothing is evaluated; got "

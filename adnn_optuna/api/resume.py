@@ -87,7 +87,7 @@ def resume(
         ValueError: If the study does not exist. If its objective or sampler cannot be rebuilt and
             you pass none. If the study has another objective or sampler than you pass.
     """
-    call = checked_call(resume, keywords)
+    call = checked_call(keywords)
     new_limits: Any = {name: value for name, value in call.limits.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
     study = load_study(opened, study_name)

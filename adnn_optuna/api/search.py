@@ -142,7 +142,7 @@ def search(
             redraw a split and ``resampled`` is None.
         KeyboardInterrupt: If you interrupt the call. All finished trials are stored.
     """
-    call = checked_call(search, keywords)
+    call = checked_call(keywords)
     limits = call.limits
     searched = as_searched(
         objective,

@@ -74,7 +74,7 @@ def measure_variance(
         KeyboardInterrupt: If you interrupt the call. All finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
-    call = checked_call(measure_variance, keywords)
+    call = checked_call(keywords)
     study_name = call.study_name or "variance"
     measured: Any
     if isinstance(kind := getattr(objective, "kind", None), Kind):
@@ -87,8 +87,8 @@ def measure_variance(
         measured = _SeededFunction(objective)  # type: ignore[arg-type]
     if not measured.sources or "trial" in measured.sources:
         raise WrongValueError(
-            "objective must take only seeds; got a function of "
-            f"{', '.join(measured.sources) or 'nothing'}. Pass a function such as f(seed) or "
+            "objective must have parameters that are seeds, and no others; got "
+            f"{', '.join(measured.sources) or 'no parameter'}. Pass a function such as f(seed) or "
             "f(split, initialization)."
         )
     settings: Any = {

@@ -206,7 +206,13 @@ def contract(
     if output is None:
         output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")
-    objective = kinds.kind_of(study.user_attrs).rebuilt(study, data_dir)
+    kind = kinds.kind_of(study.user_attrs)
+    if kind is not kinds.NETWORKS:
+        raise WrongValueError(
+            f"Study {study_name!r} must be a search of a network; got another study. Pass the "
+            "name of such a search."
+        )
+    objective = kind.rebuilt(study, data_dir)
     result: Any = result_of(records.read_record(study), objective)
     written = result.contract(data="embed" if embed_data else None)
     written.save(output)

@@ -28,9 +28,11 @@ from adnn_optuna import __version__
 from adnn_optuna._checks import (
     TOO_LITTLE_MEMORY,
     WrongInputError,
+    did_you_mean,
     first_line,
     is_out_of_memory,
     masked,
+    shown,
 )
 from adnn_optuna._files import NotWrittenError
 from adnn_optuna.cli import commands, keep, measure, output
@@ -294,6 +296,22 @@ def _as_shown(option: str, text: str) -> str:
     return prefix + text
 
 
+def _about_value(hint: str, arguments: Sequence[str]) -> str:
+    """Return Typer's hint in the form of all other errors if it is about an option's value."""
+    rule_of_type = r"(?:Input should be |.* is not (?=one of))(.*?)(?:, unable .*|\.)?"
+    found = re.fullmatch(rf"Invalid value for '(\S+)': {rule_of_type}", hint)
+    if not found:
+        return hint
+    option, rule = found.groups()
+    value = ""
+    for text, following in itertools.pairwise([*arguments, ""]):
+        name, equals, rest = text.partition("=")
+        if name == option:
+            value = rest if equals else following
+    meant = did_you_mean(value, re.findall("'(.*?)'", rule))
+    return f"{option} must be {rule}; got {shown(value)}.{meant}"
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command of ``adnn`` or show its help, and return the exit code."""
     arguments = list(arguments) or ["--help"]
@@ -302,7 +320,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:  # While a command runs, Typer turns this error into an exit code.
         code = output.INTERRUPTED
     except typer.TyperException as error:
-        hint = " ".join(error.format_message().split())
+        hint = _about_value(" ".join(error.format_message().split()), arguments)
         for text in arguments:  # Any text may be a storage's URL with a password.
             value = text.partition("=")[2] if text.startswith("--") else text
             if "://" in value or "@" in value:

@@ -106,6 +106,10 @@ def parse_resampled(text: str) -> tuple[int, ...] | Literal[False]:
     """Return the numbers of training and test examples, or False for the text "False"."""
     if text == "False":
         return False
+    if not re.fullmatch(rf"{_WHOLE},{_WHOLE}", text):
+        raise WrongValueError(
+            f"--resampled must be two whole numbers such as 800,200, or False; got {shown(text)}."
+        )
     return integers("--resampled", text)
 
 

@@ -16,7 +16,7 @@ from adnn_optuna._checks import (
     check_type,
     expanded,
 )
-from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._calls import called_by_users
 from adnn_optuna.contracts.child import declared_limits, verified_apart
 from adnn_optuna.contracts.verification import printable_reasons, verified
 from adnn_optuna.experiments.contract_file import RefusedError, read_contract
@@ -27,7 +27,7 @@ from adnn_optuna.networks.models import AnyModel
 from adnn_optuna.results.declarations import checked_seeds
 
 
-@interrupted_where_called
+@called_by_users
 def verify(
     path: FilePath,
     data_dir: FilePath | None = None,

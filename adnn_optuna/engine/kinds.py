@@ -64,12 +64,12 @@ EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
-    fix="does not store its function. To continue it, pass the function as objective, or as the "
-    "first argument of adnn resume. To recheck it, pass the function as evaluate, or --evaluate.",
+    fix="does not store its function. To continue it, pass the function to resume. To recheck it, "
+    "pass evaluate=FUNCTION.",
 )
 OTHER: Kind[Any] = Kind(
-    fix="does not store its objective. To continue it, use study.optimize. To recheck it, pass a "
-    "function (trial, seed) -> value as evaluate, or --evaluate.",
+    fix="does not store its objective. To continue it, use study.optimize. To recheck it, pass "
+    "evaluate=FUNCTION, a function (trial, seed).",
 )
 RECHECK: Kind[Any] = Kind(read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck")
 MODELS: Kind[Any] = Kind(

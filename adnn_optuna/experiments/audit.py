@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import FilePath, check_type
+from adnn_optuna._units import in_number
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import Shape
 from adnn_optuna.networks._tensorflow import load_tensorflow
@@ -66,8 +67,9 @@ class Audit(Printed):
     def _conclusion(self) -> str:
         sources = (*self.variables, *self.layers)
         n_seeded = sum(source.seed is not None for source in sources)
-        of = f"{len(self.variables)} variables and {len(self.layers)} random layers"
-        return f"Of {of}, {n_seeded} have a fixed seed; constants need none."
+        variables = in_number(len(self.variables), "variable")
+        layers = in_number(len(self.layers), "random layer")
+        return f"Of {variables} and {layers}, {n_seeded} have a fixed seed; constants need none."
 
     def _tables(self) -> list[Table]:
         return [Table(_COLUMNS, self._rows())]

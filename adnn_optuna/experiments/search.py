@@ -20,7 +20,7 @@ from adnn_optuna._units import (
     in_list,
     score_in_words,
 )
-from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._calls import called_by_users
 from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
 from adnn_optuna.engine.records import SearchRecord
@@ -179,7 +179,7 @@ class SearchResult(StudyResult):
             return predictor.predict_proba(x)
         return predictor.predict(x)
 
-    @interrupted_where_called
+    @called_by_users
     def test(self) -> SearchResult:
         """Evaluate the test set, and return a new result with the test scores.
 
@@ -190,7 +190,7 @@ class SearchResult(StudyResult):
             record = evaluate_test_set(self.record, self._trained, stop)
         return dataclasses.replace(self, record=record)
 
-    @interrupted_where_called
+    @called_by_users
     def confirm(self, n: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
         """Train the best and the baseline network on new seeds, and return a new result.
 
@@ -221,7 +221,7 @@ class SearchResult(StudyResult):
             )
         return dataclasses.replace(tested, record=record)
 
-    @interrupted_where_called
+    @called_by_users
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
         """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
 

@@ -282,10 +282,7 @@ class Verdict(Printed):
             if self.are_drawn:  # Drawn seeds are a range.
                 first = seeds[0]
                 last = seeds[-1]
-                notes.append(
-                    f"To check the same seeds again, pass seeds=range({first}, {last + 1}), in a "
-                    f"shell --seeds {first}-{last}."
-                )
+                notes.append(f"To check the same seeds again, pass the seeds {first} to {last}.")
             else:
                 notes.append("These seeds were passed, so they may have been chosen.")
         return notes

@@ -212,9 +212,15 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
     except Exception as error:
         if _checks.is_out_of_memory(error):
             raise
+        why = _checks.first_line(error)
+        names = [*dir(keras.activations), *dir(keras.initializers)]
+        public_names = [name for name in names if not name.startswith("_")]
+        refused = ("activation", "kernel_initializer", "bias_initializer")
+        settings = ", ".join(f"{name}={getattr(mlp, name)!r}" for name in refused)
         raise WrongValueError(
-            f"activation and initializers must be names of Keras; got {mlp} "
-            f"({_checks.first_line(error)}). Choose from keras.activations and keras.initializers."
+            f"activation and initializers must be names of Keras; got {settings} ({why})."
+            f"{_checks.did_you_mean(why.split()[-1], public_names)} Choose from keras.activations "
+            "and keras.initializers."
         ) from None
     described = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in described)

@@ -620,23 +620,27 @@ class Comparison(Printed):
         return claims
 
     def _about_control(self) -> list[str]:
-        """Return the claim on the strongest control, and on controls with the same verdict."""
+        """Return the claim on the first control, and on controls with the same verdict."""
         rows = self._controls_over_reference
         if not rows:
             return []
         reference = self.numbers.reference_name
-        of_strongest = relation(rows[0], labels=reference)
-        alike = [row.arm for row in rows if relation(row, labels=reference) == of_strongest]
+        of_first = relation(rows[0], labels=reference)
+        alike = [row.arm for row in rows if relation(row, labels=reference) == of_first]
         spent = [self.numbers.controls[label][0].arm.spent for label in alike]
-        return [f"With the same compute, {named_are(spent)} {of_strongest}"]
+        return [f"With the same compute, {named_are(spent)} {of_first}"]
 
     @property
     def _controls_over_reference(self) -> list[PairedDifference]:
-        """The controls' differences from the reference, the strongest control first."""
+        """The controls' differences from the reference.
+
+        Controls that are better come first. Among equal verdicts, the strongest control does.
+        """
         numbers = self.numbers
         claims = [(str(numbers.reference), control) for control in numbers.controls]
         rows = [row.turned() for row in numbers.rows_of(claims) if row.n_pairs]
-        return sorted(rows, key=lambda row: row.arm != numbers.strongest_control)
+        strongest = numbers.strongest_control
+        return sorted(rows, key=lambda row: (row.verdict != "better", row.arm != strongest))
 
     def _estimates(self) -> list[Line]:
         rows = self.numbers.over_reference[:1] + self._controls_over_reference[:1]

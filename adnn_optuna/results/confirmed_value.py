@@ -13,7 +13,7 @@ import numpy as np
 
 from adnn_optuna._attributes import Planned, Resampled
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, all_of, estimate_around, in_number, percent
-from adnn_optuna.render.document import Caution, Detail, Line
+from adnn_optuna.render.document import Caution, Detail
 from adnn_optuna.results.sentences import (
     differing_share,
     failures_note,
@@ -204,12 +204,10 @@ class ConfirmedValue:
             if not on_same_examples:  # Otherwise, the shown CI is another one.
                 notes += self._assumption()
         notes += [redrawn, *self._level_notes()]
-        if self.next_run.low < self.next_run.high and not has_few_values(self.values):
-            ends = f"{Line('', self.next_run, unit).ends}{unit.of_values}"
+        if not has_few_values(self.values):
+            ends = " to ".join(map(unit.value, (min(self.values), max(self.values))))
             of_same = " on the same examples" if on_same_examples else ""
-            notes.append(
-                f"One more run of trial {trial}{of_same} reaches {ends} (95%, if normal)."
-            )
+            notes.append(f"Single runs of trial {trial}{of_same} range from {ends}.")
         if not self.n_equal:
             notes += map(Detail, unseen_notes(len(self.values), self._run))
         return notes
@@ -222,7 +220,7 @@ class ConfirmedValue:
             return [Detail("The CI is Clopper and Pearson's, for values of 0 and 1.")]
         if is_skewed(np.array(self.values)):
             return ["The values look skewed, but the CI assumes normal ones."]
-        return [Detail("The CI is Student's t, assuming normal values.")]
+        return [Detail("The CI of the value is Student's t, assuming normal values.")]
 
     def _violated_note(self) -> str:
         """Return a note on runs that violate a constraint. It is empty if none does."""

@@ -39,7 +39,7 @@ def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[i
     """Return seeds as Python integers. A number n means the seeds 0 to n - 1."""
     if is_integer(seeds):
         seeds = range(as_integer("seeds", seeds))
-    if not isinstance(seeds, Iterable):
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
         raise WrongTypeError(
             f"seeds must be integers, or how many; got {shown(seeds)}. Pass a number or a list."
         )

@@ -205,7 +205,7 @@ def difference_notes(
     """
     notes = []
     if not maximize:
-        notes.append("Lower values are better; above 0, the first arm is better.")
+        notes.append("Lower values are better; above 0, the first of the two is better.")
     verdicts = {row.verdict for row in rows}
     margin = next((row.margin for row in rows if row.margin is not None), None)
     if margin is not None:
@@ -286,15 +286,19 @@ def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: st
 
 def _reading_notes(per: str) -> list[Detail]:
     """Return the notes on how to read differences and win rates."""
-    differences = "Verdicts are on the difference of means; above 0, the first arm is better."
+    differences = (
+        "Verdicts are on the difference of means; above 0, the first of the two is better."
+    )
     compared = "all pairs of values"
     if per:
         differences = (
-            f"Differences are paired by {per}; above 0, the first arm is better. Verdicts are on "
-            "the mean difference."
+            f"Differences are paired by {per}; above 0, the first of the two is better. Verdicts "
+            "are on the mean difference."
         )
         compared = f"{per}s"
-    win_rate = f"Win rate: share of {compared} in which the first arm is better; ties count half."
+    win_rate = (
+        f"Win rate: share of {compared} in which the first of the two is better; ties count half."
+    )
     return [Detail(differences), Detail(win_rate)]
 
 

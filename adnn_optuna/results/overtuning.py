@@ -248,7 +248,8 @@ class Overtuning(Printed):
         if len(self.trials) == 1:
             return []
         rows = []
-        for row in self._rows()[:_N_LISTED]:
+        selected = [row for row in self._rows() if row["selected"]]
+        for row in selected[:_N_LISTED]:
             reported = self._unit.value(row["value"])
             rows.append((f"trial {row['trial']}", reported, f"{100 * row['selected']:.1f}%"))
         headings = ("trial", "reported", "share of\nsplits")

@@ -765,12 +765,18 @@ class Recheck(Printed):
         return notes
 
     def _about_equal_values(self) -> str:
-        """Return the advice if all seeds give the same value."""
+        """Return the advice if all seeds give the same value. It is empty if other trials vary."""
         assert self.trial is not None
         value = self.numbers.confirmed.estimate.value
         stored = stored_value(self.trial)
         if math.isclose(value, stored):
-            return "Does evaluate use the seed? If nothing is random, pass deterministic=True."
+            rows = [row for row in self.numbers.rows() if row.stored is not None]
+            if any(row.value != row.stored for row in rows):
+                return ""
+            advice = "If nothing is random, set deterministic."
+            if self.numbers.settings["is_seeded"]:
+                return f"Does evaluate use the seed? {advice}"
+            return advice
         write = self._unit.value
         return Caution(
             f"All new values of trial {self.trial.number} are {write(value)}, but the study "

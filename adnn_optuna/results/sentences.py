@@ -22,7 +22,7 @@ MAKE_THE_REST = Step(
 )
 """The next step if evaluations are missing."""
 
-NAME_A_VALUE = "Pass failed=VALUE, in a shell --failed VALUE, to count each failure as this value."
+NAME_A_VALUE = "Set failed to the value that each failure counts as."
 """The advice if runs failed."""
 
 _LARGEST_UNSEEN_SHARE = 0.5

@@ -417,7 +417,7 @@ class Variance(Printed):
                 notes.append("The CIs of all sources overlap: their order is not shown.")
             notes.append(
                 "A source's share includes its interactions with others, so shares need not add "
-                "up to 100%."
+                "up to 100%. Larger estimates of a share are written as 100%."
             )
         if numbers.outliers:
             runs = "; ".join(numbers.outliers)

@@ -140,7 +140,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     path = tmp_path / "compare.db"
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
-        ({"samplers": "greedy"}, r"Pass samplers=\("),
+        ({"samplers": "greedy"}, r"Pass samplers=\["),
         ({"samplers": ("greedy", "greedy")}, "samplers must be different names"),
         ({"samplers": ("genetic",)}, "samplers must be one of"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),

@@ -509,7 +509,7 @@ def test_split_sizes_are_set_on_the_command_line(
 @pytest.mark.tensorflow
 def test_networks_have_no_folds() -> None:
     network = adnn.InitOffsetObjective(adnn.MLP((2,)), adnn.load_dataset("digits"))
-    with pytest.raises(ValueError, match="folds must be omitted for an InitOffsetObjective"):
+    with pytest.raises(ValueError, match="folds must be omitted for a network"):
         adnn.compare(network, max_trial=1, folds=True)
 
 

@@ -250,7 +250,7 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("seed,a,b\n3,1,2\n3,1,2\n", "seed 3 twice"),
+            ("seed,a,b\n3,1,2\n3,1,2\n", "got two rows of seed 3"),
             ("a,b\n1,x\n", "got 'x' in 'b'"),
             ("1,2\n1,2\n", "must have a header"),
             ("", "must be a valid CSV file .No columns"),
@@ -318,7 +318,7 @@ def test_values_after_an_infinite_one_do_not_count() -> None:
         ),
         ({f"a{i}": [1.0] for i in range(101)}, {}, "at most 100 arms; got 101"),
         ({"a": [1.0], "b": [1.0]}, {"baseline": "main"}, "Available: 'a', 'b'"),
-        ("none.csv", {}, "File 'none.csv' not found"),
+        ("none.csv", {}, "'none.csv' must be a file that exists"),
     ],
 )
 def test_wrong_arguments_of_values_are_refused(
@@ -417,8 +417,8 @@ class TestSplitsAndFolds:
             ({"resampled": (80, 20), "sequential": True}, "14% of comparisons"),
             ({"folds": True, "sequential": True}, "folds must be omitted in a sequential"),
             ({"resampled": (80, 20), "paired": False}, "resampled must be omitted"),
-            ({"resampled": 0.2}, "must be two sizes"),
-            ({"resampled": (80, 0)}, "n_test must be a whole number"),
+            ({"resampled": 0.2}, "must be .*two numbers of examples"),
+            ({"resampled": (80, 0)}, r"two numbers of examples; got \(80, 0\)"),
             ({"folds": True}, "For a repeated cross-validation, pass resampled"),
         ],
     )
@@ -478,6 +478,8 @@ class TestGroups:
             pd.testing.assert_frame_equal(comparison.differences(), expected)
             assert comparison.names[3] == "p3"
         assert adnn.compare_values(table, groups="passage").numbers.per == "passage"
+        cities = table.rename(columns={"passage": "city"})
+        assert adnn.compare_values(cities, groups="city").numbers.per == "group"
 
     def test_of_unequal_sizes_count_once_each_until_a_value_is_missing(self) -> None:
         values = {"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 0.0, 0.0, math.nan]}

@@ -249,7 +249,7 @@ class TestSearch:
         # The study stores the value.
         assert adnn.resume(storage, "s", objective=loss).value == result.value
         network: Any = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
-        with pytest.raises(ValueError, match="failed must be omitted for an InitOffsetObjective"):
+        with pytest.raises(ValueError, match="failed must be omitted for a network"):
             adnn.search(network, max_trial=1, failed=0.0)
 
     def test_best_value_is_the_value_of_the_study_and_of_a_recheck(self) -> None:
@@ -321,7 +321,9 @@ class TestResume:
     def test_resuming_without_the_function_says_where_to_pass_it(self) -> None:
         storage = open_storage("sqlite://")
         search(storage=storage, study_name="s", max_trial=2, confirm=0)
-        with pytest.raises(ValueError, match=r"'s' does not store its function\. .* as objective"):
+        with pytest.raises(
+            ValueError, match=r"'s' does not store its function\. .* pass the function to resume"
+        ):
             adnn.resume(storage, "s")
         optuna.create_study(storage=storage, study_name="own").optimize(lambda _: 1.0, n_trials=1)
         with pytest.raises(ValueError, match=r"To continue it, use study\.optimize"):

@@ -45,6 +45,20 @@ def test_a_wrong_keyword_is_refused_and_the_nearest_is_named(verb: Any) -> None:
         verb(subject, n_job=2, **required)
     with pytest.raises(ValueError, match="n_jobs must be a whole number"):
         verb(subject, n_jobs=0, **required)
+    with pytest.raises(TypeError, match="show_progress_bar must be True or False; got 'no'"):
+        verb(subject, show_progress_bar="no", **required)
+
+
+def test_optunas_word_for_an_argument_names_ours() -> None:
+    for call, meant in (
+        (lambda: adnn.search(noisy, n_trials=3), "max_trial"),
+        (lambda: adnn.compare(noisy, n_trials=3), "max_trial"),
+        (lambda: adnn.search(noisy, timeout=60), "max_time"),
+        (lambda: adnn.search(noisy, minimize=True), "direction"),
+        (lambda: adnn.compare_values({"a": [0], "b": [1]}, direction="minimize"), "minimize"),
+    ):
+        with pytest.raises(TypeError, match=f"Did you mean '{meant}'"):
+            call()
 
 
 def calls(failing: bool) -> dict[str, Callable[..., Any]]:

@@ -69,7 +69,8 @@ def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, f
     other_objective = adnn.InitOffsetObjective(
         adnn.MLP(hidden=(16,)), objective.dataset, training=training, seed=objective.seed
     )
-    [run] = other_objective.trainer.train([other_objective.baseline_start])
+    start = other_objective.baseline_start
+    [run] = other_objective.trainer.train([start], evaluate_each_epoch=True)
     return run.history
 
 

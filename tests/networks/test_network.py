@@ -188,7 +188,7 @@ def test_any_keras_initializer_makes_the_kernels(initializer: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"activation": "rleu"}, "activation.*rleu.*from keras.activations"),
+        ({"activation": "rleu"}, "activation.*rleu.* mean 'relu'.*from keras.activations"),
         ({"activation": "threshold"}, "threshold"),
         (
             {"bias_initializer": {"class_name": "Constant", "config": {"value": "x"}}},

@@ -158,6 +158,18 @@ class TestControls:
         )
         assert both.numbers.strongest_control == max(means, key=means.__getitem__)
 
+    def test_one_that_is_better_is_named_before_the_strongest(self) -> None:
+        better = self.with_control(0.2)
+        flat = self.with_control(0.0).results["learning_rate"]
+        for run in flat:  # Its validation value is the highest, but its test gain is about 0.
+            run.record.best.values[0] = 0.999
+        samplers = {label: better.results[label] for label in better.numbers.samplers}
+        controls = {"flat": flat, "better": better.results["learning_rate"]}
+        both = Comparison({**samplers, **controls}, better.seeds)
+        assert both.numbers.strongest_control == "flat"
+        compared = [line.label.split()[0] for line in both.document().estimates]
+        assert ("better" in compared, "flat" in compared) == (True, False)
+
 
 class TestSeeds:
     def test_planned_seeds_decide_only_when_all_are_done(self) -> None:

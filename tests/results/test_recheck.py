@@ -300,7 +300,7 @@ def test_the_assumption_of_an_interval_is_noted() -> None:
 
     even = [float(i) for i in range(16)]
     assert "The values look skewed" in notes([2.0**i for i in range(16)])
-    assert "The CI is Student's t" in notes(even)
+    assert "The CI of the value is Student's t" in notes(even)
     assert "Student's t" not in notes(even, sequential=True)
 
 
