@@ -33,6 +33,7 @@ _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "dataset data_set task problem instance index id name item question example #"
 )
+_IRREGULAR = ("s", "x", "z", "y", "h")  # The plural of a word with such an end may be irregular.
 _GROUP = "group"  # The column of groups, if the user passed their labels as a sequence.
 _FEWEST_FOR_ORDER = 7  # With fewer rows, rows are too often sorted by chance.
 _P_OF_SORTED = 0.001
@@ -348,10 +349,9 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
 
 
 def counted(name: str, *, are_groups: bool) -> str:
-    """Return what sentences call the rows with a name. Its plural must end in only an s."""
-    word = name.removesuffix("s")
-    if word and word[-1] not in "hisxyz":
-        return word
+    """Return what sentences call rows with this name: the name, if its plural only adds an s."""
+    if not name.endswith(_IRREGULAR):
+        return name
     return "group" if are_groups else "row"
 
 

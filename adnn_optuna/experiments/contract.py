@@ -96,10 +96,7 @@ class Contract(Printed):
             "stop_reason": record.stop_reason,
             "direction": objective.direction.name.lower(),
         }
-        split = {}
-        for name in SPLITS:
-            labels = getattr(objective.dataset, f"y_{name}")
-            split[name] = len(labels)
+        split = {name: len(getattr(objective.dataset, f"y_{name}")) for name in SPLITS}
         content = {
             **FORMAT,
             "study": study,
@@ -236,17 +233,14 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
     """
     values = {name: getattr(data, name) for name in _EMBEDDED}
     values["positive"] = data.positive_number
-    arrays_by_name = {}
-    for name, value in values.items():
-        if value is not None:
-            arrays_by_name[name] = np.asarray(value)
-    size = sum(array.nbytes for array in arrays_by_name.values())
+    arrays = {name: np.asarray(value) for name, value in values.items() if value is not None}
+    size = sum(array.nbytes for array in arrays.values())
     if size > MAX_EMBEDDED - 2**16:
         raise WrongValueError(
             f"Data to embed must have at most {MAX_EMBEDDED / 1e6:.0f} MB; these have "
             f"{size / 1e6:.0f} MB. Give others the data in a file and omit data."
         )
-    return arrays_by_name
+    return arrays
 
 
 def who_can_verify(content: Json, *, has_data: bool) -> str:

@@ -27,21 +27,17 @@ def describe_environment() -> Json:
     model_line = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
     if model_line:
         model = model_line[1]
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        versions[name] = importlib.metadata.version(name)
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     devices = tf.config.list_physical_devices()
     n_intra_op = tf.config.threading.get_intra_op_parallelism_threads()
     n_inter_op = tf.config.threading.get_inter_op_parallelism_threads()
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     device_types = [device.device_type for device in devices]
-    flags = {}
-    for name in ("XLA_FLAGS", "TF_XLA_FLAGS"):
-        flags[name] = os.environ.get(name, "")
+    flags = {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")}
     processor = {"machine": platform.machine(), "model": model}
     has_onednn = onednn.lower() not in {"0", "false"}
     return {
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **versions},
         "system": platform.system(),
         "processor": processor,
         "devices": sorted(device_types),

@@ -211,12 +211,6 @@ class Experiment:
         changed.compared = self.compared
         return changed
 
-    def as_control_of(self, compared: Self | None) -> Self:
-        """Return the experiment as a control, with the baseline network of ``compared``."""
-        control = self.replace()
-        control.compared = compared
-        return control
-
     def of(self, params: Params) -> Self:
         """Return the experiment with the model and training that a trial's parameters give."""
         if not self.is_of_trial:

@@ -151,7 +151,8 @@ class InitOffsetObjective(NetworkObjective):
         if isinstance(arm, NetworkArm):
             objective = arm.objective(self, limits["max_trial"])
         if arm.is_control and not self.is_of_trial:
-            objective = objective.as_control_of(self)
+            objective = objective.replace()
+            objective.compared = self
         has_one_network = not objective.is_of_trial
         n_at_once: Any = batch_size
         if batch_size == "auto":

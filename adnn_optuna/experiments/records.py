@@ -175,10 +175,8 @@ class NetworkRecord(SearchRecord):
     @property
     def confirmations(self) -> dict[int, Confirmed]:
         """The first declared confirmation of each best trial, by the trial's number."""
-        declared = []
-        for name, value in self.attrs.items():
-            if name.startswith(f"{stored.CONFIRMED}/"):
-                declared.append(value)
+        prefix = f"{stored.CONFIRMED}/"
+        declared = [value for name, value in self.attrs.items() if name.startswith(prefix)]
         first = dict[int, Confirmed]()
         for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
             first.setdefault(confirmed["trial"], confirmed)
@@ -210,9 +208,7 @@ def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     evaluations.sort(key=lambda evaluation: evaluation["looked"])
     # Workers that end at the same time may store the same evaluation.
-    different = {}
-    for evaluation in evaluations:
-        different[evaluation["trial"], evaluation["n_trials"]] = evaluation
+    different = {(look["trial"], look["n_trials"]): look for look in evaluations}
     return [*different.values()]
 
 

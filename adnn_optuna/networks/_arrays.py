@@ -296,9 +296,7 @@ def encoded(
         )
     elif are_integers and unique == [*counted]:
         classes = counted
-    numbers = {}
-    for suffix, y in labels.items():
-        numbers[suffix] = encoded_labels(f"y{suffix}", y, classes)
+    numbers = {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}
     return numbers, classes
 
 

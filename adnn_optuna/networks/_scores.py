@@ -116,9 +116,7 @@ class Scores:
         # As in Keras, the loss includes the losses that layers add.
         loss = with_own_losses(loss, own_losses, labels.shape[0])
         of_batch = [*self._own(labels, outputs), loss]
-        sums = []
-        for total, value in zip(totals, of_batch, strict=False):
-            sums.append(total + value)
+        sums = [total + value for total, value in zip(totals, of_batch, strict=False)]
         for metric, adapt, state in self._states(totals):
             arguments = adapt(labels, outputs)
             sums += metric.stateless_update_state(state, *arguments, sample_weight=None)

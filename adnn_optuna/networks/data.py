@@ -46,9 +46,10 @@ class _Draw:
         rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
         train = rows["train"]
         columns = preprocessing.columns_of(self.inputs[""], train, self.layout)
-        encoded = {}
-        for suffix, raw in self.inputs.items():
-            encoded[suffix] = columns.encoded(raw, f"x{suffix}", may_lack=self.impute)
+        encoded = {
+            suffix: columns.encoded(raw, f"x{suffix}", may_lack=self.impute)
+            for suffix, raw in self.inputs.items()
+        }
         fields = dict[str, Any]()
         inputs = {}
         for split in _SPLITS:
@@ -143,10 +144,8 @@ class Dataset:
             labels = tuple(self.classes or range(n))
             of_y = np.int32
         checked["positive"] = _arrays.checked_positive(self.positive, labels)
-        inputs = {}
-        for split in _SPLITS:
-            x = getattr(self, f"x_{split}")
-            inputs[split] = _arrays.checked_inputs(f"x_{split}", x)
+        raw = {split: getattr(self, f"x_{split}") for split in _SPLITS}
+        inputs = {split: _arrays.checked_inputs(f"x_{split}", x) for split, x in raw.items()}
         of_x = _arrays.common_dtype(inputs)
         for split, x in inputs.items():
             y = self._checked_targets(split, x)

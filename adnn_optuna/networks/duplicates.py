@@ -37,11 +37,8 @@ def count_duplicates(x: Mapping[str, Array], y_test: Array) -> dict[str, int]:
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return counts of :func:`counted` as part of a sentence, or an empty text without any."""
-    phrases = []
-    for key, phrase in DUPLICATES.items():
-        if key in counts:
-            phrases.append(phrase.format(counts[key]))
+    """Return the counts of :func:`count_duplicates` as part of a sentence, which may be empty."""
+    phrases = [text.format(counts[key]) for key, text in DUPLICATES.items() if key in counts]
     return ", ".join(phrases)
 
 

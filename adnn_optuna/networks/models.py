@@ -173,10 +173,8 @@ class MLP:
     def __post_init__(self) -> None:
         hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
         _checks.check_type("hidden", self.hidden, list | tuple | np.ndarray, hidden_rule)
-        sizes = []
-        for i, n in enumerate(self.hidden):
-            size = _checks.as_integer(f"The size of hidden layer {i}", n)
-            sizes.append(size)
+        layers = enumerate(self.hidden)
+        sizes = [_checks.as_integer(f"The size of hidden layer {i}", n) for i, n in layers]
         if not sizes:
             raise WrongValueError("hidden must have at least one layer; got none.")
         object.__setattr__(self, "hidden", tuple(sizes))
@@ -365,10 +363,8 @@ class Training:
         elif self.learning_rate is not None:
             config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # keras.optimizers.get does not find all of Keras's optimizers by name.
-        kinds = dict[str, Any]()
-        for own_name, optimizer in vars(keras.optimizers).items():
-            if isinstance(optimizer, type):
-                kinds[own_name.lower()] = optimizer
+        members = vars(keras.optimizers).items()
+        kinds: dict[str, Any] = {k.lower(): kind for k, kind in members if isinstance(kind, type)}
         kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(

@@ -166,10 +166,8 @@ def _mlp_architecture(mlp: MLP, input_shape: Shape, head: Head) -> Architecture:
     import keras
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        initializer_of = of_kernel
-        if i % 2:
-            initializer_of = of_bias
-        return initializer_of(derived_seed(seed, restart, i))
+        initializer_of_seed = (of_kernel, of_bias)[i % 2]
+        return initializer_of_seed(derived_seed(seed, restart, i))
 
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # The user's global policy may change, so it is not used.

@@ -84,11 +84,8 @@ class OffsetSpace:
                 "No hidden layer has a kernel or bias that is trained. Pass "
                 "OffsetSpace(include_output=True)."
             )
-        still = []
-        for name in names:
-            start = self.start({name: 1.0}, variables, 0)
-            if not any(start.offsets):
-                still.append(name)
+        starts = {name: self.start({name: 1.0}, variables, 0) for name in names}
+        still = [name for name, start in starts.items() if not any(start.offsets)]
         if still:
             raise WrongValueError(
                 f"In standard deviations {', '.join(still)} would move nothing, as these kernels "

@@ -337,10 +337,10 @@ class Trainer:
         """Return the orders of the training rows in the epochs from ``first_epoch`` on."""
         from adnn_optuna.networks._program import orders_of
 
-        seed: int | None = start.seed if start.order_seed is None else start.order_seed
-        if not self.training.shuffle:
-            seed = None
-        return orders_of(len(self.dataset.y_train), seed, first_epoch, self._epochs_in_orders)
+        seed = start.seed if start.order_seed is None else start.order_seed
+        seed_or_none = seed if self.training.shuffle else None
+        n_rows = len(self.dataset.y_train)
+        return orders_of(n_rows, seed_or_none, first_epoch, self._epochs_in_orders)
 
     def _bounds(self, part: _Part) -> np.ndarray:
         """Return a part's bounds: of its epochs, its batches and each split's scored batches."""

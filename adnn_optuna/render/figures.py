@@ -116,7 +116,8 @@ def to_plotly(figure: Figure) -> go.Figure:
     )
     for series in figure.series:
         if len(series.x):
-            drawing.add_traces(_traces(series, figure))
+            is_line = series.mark in _LINES
+            drawing.add_traces(_line(series) if is_line else _points(series, figure))
     if not drawing.data:
         drawing.add_annotation(
             text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
@@ -144,12 +145,6 @@ def to_plotly(figure: Figure) -> go.Figure:
             drawing.update_layout(hovermode="x unified")
     _label_series(drawing, figure)
     return drawing
-
-
-def _traces(series: Series, figure: Figure) -> list[Any]:
-    if series.mark in _LINES:
-        return _line(series)
-    return _points(series, figure)
 
 
 def _line(series: Series) -> list[Any]:

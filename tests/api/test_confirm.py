@@ -22,6 +22,8 @@ from adnn_optuna.experiments.confirmation import is_affordable
 from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from adnn_optuna import InitOffsetObjective, SearchResult
 
 
@@ -198,9 +200,11 @@ class TestInOneStorage:
     """
 
     def test_another_study_name_has_the_same_numbers(
-        self, objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        objective: InitOffsetObjective,
+        storage: BaseStorage,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        storage = open_storage(url)
         options: Any = {"max_trial": 3, "storage": storage}
         first = adnn.search(objective, "greedy", study_name="first", confirm=6, **options)
         again = adnn.search(objective, "greedy", study_name="again", confirm=0, **options)
@@ -217,9 +221,8 @@ class TestInOneStorage:
         assert (first_confirmation.earlier, two.earlier) == ((), ("first",))
 
     def test_other_parameters_are_confirmed_separately(
-        self, objective: InitOffsetObjective, url: str
+        self, objective: InitOffsetObjective, storage: BaseStorage
     ) -> None:
-        storage = open_storage(url)
         options: Any = {"max_trial": 3, "storage": storage, "confirm": 6}
         adnn.search(objective, "greedy", study_name="first", **options)
         result = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)

@@ -66,9 +66,7 @@ def assert_printed(text: str, label: str, expected: Sequence[float], level: floa
     digits = len(numbers[0].partition(".")[2])
     sign = "+" if label in ("gain", "overstatement") else ""
     for text_of_number, number in zip(numbers, expected, strict=True):
-        written = f"{number:{sign}.{digits}f}"
-        # An end that would round to 0 has one digit.
-        assert text_of_number in (written, f"{number:+.1g}")
+        assert text_of_number == f"{number:{sign}.{digits}f}"
 
 
 def assert_range(text: str, values: Sequence[float]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 from scipy.special import ndtr
-from search_worker import quick_training
+from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
@@ -218,15 +218,9 @@ class TestRecheck:
 
 @pytest.mark.tensorflow
 class TestNetworks:
-    def objective(self, metric: str, **options: Any) -> adnn.InitOffsetObjective:
-        data = adnn.load_dataset("digits")
-        return adnn.InitOffsetObjective(
-            adnn.MLP((8,)), data, training=quick_training(), metric=metric, **options
-        )
-
     @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
     def test_a_search_says_it_before_the_test_score(self, metric: str) -> None:
-        result = adnn.search(self.objective(metric), max_trial=3, test=False, confirm=0)
+        result = adnn.search(make_objective(metric=metric), max_trial=3, test=False, confirm=0)
         assert "on new data" in str(result)
         other_result = adnn.overtuning(result.study)
         np.testing.assert_allclose(other_result.values, result.record.values, rtol=1e-4)
@@ -236,7 +230,10 @@ class TestNetworks:
 
     def test_scores_are_not_stored_unless_wanted(self) -> None:
         result = adnn.search(
-            self.objective("val_loss", store_scores=False), max_trial=2, test=False, confirm=0
+            make_objective(metric="val_loss", store_scores=False),
+            max_trial=2,
+            test=False,
+            confirm=0,
         )
         with pytest.raises(ValueError, match="with scores of single"):
             adnn.overtuning(result.study)

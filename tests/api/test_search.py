@@ -252,8 +252,7 @@ def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     assert [value for _, value in completed(result.study)] == values
 
 
-def test_max_time_counts_all_runs(storage: BaseStorage) -> None:
-    objective = make_objective(training=quick_training(epochs=20))
+def test_max_time_counts_all_runs(objective: InitOffsetObjective, storage: BaseStorage) -> None:
     first = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
     elapsed = adnn.MaxTimeCallback(1).used(first.study)
     # The time of the first run counts for the second run.

@@ -149,9 +149,9 @@ class Ending(optuna.pruners.BasePruner):
 
 def test_a_network_of_a_trial_that_another_worker_ended_is_trained_again() -> None:
     objective = adnn.InitOffsetObjective(
-        lambda trial: adnn.MLP(hidden=(trial.suggest_int("width", 4, 8),)),
+        lambda trial: adnn.MLP(hidden=(trial.suggest_int("width", 16, 17),)),
         adnn.load_dataset("digits"),
-        training=quick_training(epochs=1),
+        training=quick_training(optimizer="sgd", learning_rate=0.05, epochs=2),
         seed=3,
     )
     result = adnn.search(objective, "random", max_trial=2, pruner=Ending())

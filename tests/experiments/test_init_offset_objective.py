@@ -69,8 +69,8 @@ def study_of(
     return study
 
 
-def test_a_plain_study_runs_the_objective(objective: InitOffsetObjective, url: str) -> None:
-    study = study_of(0.0, 0.1, storage=url)
+def test_a_plain_study_runs_the_objective(objective: InitOffsetObjective) -> None:
+    study = study_of(0.0, 0.1)
     study.optimize(objective, n_trials=3)
     trials = study.trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
