@@ -147,7 +147,8 @@ class MLP:
         hidden: The number of units of each hidden layer, at least one.
         activation: The Keras name of the hidden layers' activation. The output layer has none.
         kernel_initializer: The initializer of all kernels: a Keras name or a configuration
-            (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
+            (``{"class_name": ..., "config": ...}``). In Python, it may also be an object, whose
+            seed is replaced.
         bias_initializer: The initializer of all biases, in the form of ``kernel_initializer``.
         scale: ``"standard"`` brings each feature, and each target of a regression, to mean 0 and
             standard deviation 1. Categories stay 0 and 1. Each channel of images is one feature,
@@ -218,11 +219,11 @@ class Training:
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name of an optimizer. Or a configuration or an object. The default is
-            Adam.
-        learning_rate: The learning rate. Or a Keras schedule. It replaces the learning rate of an
-            optimizer object or of the compiled model. With an optimizer's name, the default is
-            0.001.
+        optimizer: The Keras name of an optimizer. In Python, it may also be a configuration or an
+            object. The default is Adam.
+        learning_rate: The learning rate. In Python, it may also be a Keras schedule. It replaces
+            the learning rate of an optimizer object or of the compiled model. With an optimizer's
+            name, the default is 0.001.
         batch_size: The number of examples in a batch. The last batch of an epoch may be smaller.
         epochs: The number of passes over the training set.
         shuffle: Whether each epoch has its own order. The order follows from the seed.
