@@ -24,6 +24,8 @@ from adnn_optuna.samplers._owners import owner_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from optuna.storages import BaseStorage
+
     from adnn_optuna import InitOffsetObjective
 
 SEEDS = (0, 5, 2)
@@ -45,8 +47,10 @@ def test_each_run_is_the_search_with_its_seed(
             assert result.test_gain == alone.test_gain
 
 
-def test_a_stored_comparison_continues(objective: InitOffsetObjective, url: str) -> None:
-    settings: dict[str, Any] = {"samplers": ("greedy", "random_restart"), "storage": url}
+def test_a_stored_comparison_continues(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    settings: dict[str, Any] = {"samplers": ("greedy", "random_restart"), "storage": storage}
     adnn.compare(objective, max_trial=2, seeds=(0, 1), **settings)
     longer = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), **settings)
     whole = adnn.compare(objective, max_trial=5, seeds=(0, 1, 2), samplers=settings["samplers"])
@@ -58,7 +62,7 @@ def test_a_stored_comparison_continues(objective: InitOffsetObjective, url: str)
     names = {f"compare/{s}/seed={i}" for s in settings["samplers"] for i in range(3)}
     # The last studies are runs on new seeds, one for each run of greedy.
     names |= {f"compare/greedy/seed={i}/confirmation" for i in range(3)}
-    assert set(optuna.get_all_study_names(url)) == {"compare", *names}
+    assert set(optuna.get_all_study_names(storage)) == {"compare", *names}
 
 
 def test_own_samplers_have_labels(
@@ -321,9 +325,9 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
 
 
 def test_a_comparison_of_own_samplers_is_resumed_by_compare(
-    objective: InitOffsetObjective, url: str
+    objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     tpe = {"TPE": lambda seed, _: optuna.samplers.TPESampler(seed=seed)}
-    adnn.compare(objective, tpe, max_trial=1, seeds=[0], storage=url, study_name="c")
+    adnn.compare(objective, tpe, max_trial=1, seeds=[0], storage=storage, study_name="c")
     with pytest.raises(ValueError, match=r"'c' does not store TPE\. Call compare again"):
-        adnn.resume(url, "c")
+        adnn.resume(storage, "c")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from optuna.storages import InMemoryStorage
+    from optuna.storages import BaseStorage, InMemoryStorage
 
     from adnn_optuna.results.change_loop import ChangeLoop
 
@@ -104,13 +104,13 @@ def test_lower_is_better_if_the_user_says_so(storage: InMemoryStorage) -> None:
     assert lower.gain.low < 5 < lower.gain.high
 
 
-def test_equal_code_is_the_same_candidate(url: str) -> None:
+def test_equal_code_is_the_same_candidate(storage: BaseStorage) -> None:
     def with_gain(gain: float) -> Callable[[int], float]:
         return lambda seed: gain + normal(seed)
 
-    first = adnn.keep(with_gain(0), storage=url)
-    assert adnn.keep(with_gain(0), storage=url).label == first.label
-    assert adnn.keep(with_gain(-9), storage=url).label != first.label
+    first = adnn.keep(with_gain(0), storage=storage)
+    assert adnn.keep(with_gain(0), storage=storage).label == first.label
+    assert adnn.keep(with_gain(-9), storage=storage).label != first.label
 
 
 def test_failed_runs_do_not_help_a_candidate(versions: Versions) -> None:
@@ -128,8 +128,8 @@ def test_failed_runs_do_not_help_a_candidate(versions: Versions) -> None:
     assert (once.verdict, once.n_runs) == ("kept", 8)
 
 
-def test_failures_count_as_the_users_value(url: str) -> None:
-    versions = Versions(url)
+def test_failures_count_as_the_users_value(storage: BaseStorage) -> None:
+    versions = Versions(storage)
     values = [0.5, math.nan, 0.6, 0.4]
     options: Any = {"failed": 0.0, "n0": 4}
     versions.keep("first", f=lambda _seed: values.pop(), **options)
@@ -176,14 +176,14 @@ def test_wrong_input_is_refused_before_any_run(
     assert len(study.get_trials()) == 8
 
 
-def test_other_studies_are_not_taken_for_loops(url: str) -> None:
-    adnn.measure_variance(lambda *, seed: normal(seed), n=5, storage=url, study_name="loop")
+def test_other_studies_are_not_taken_for_loops(storage: BaseStorage) -> None:
+    adnn.measure_variance(lambda *, seed: normal(seed), n=5, storage=storage, study_name="loop")
     with pytest.raises(WrongInputError, match="'loop'"):
-        adnn.keep(normal, storage=url)
+        adnn.keep(normal, storage=storage)
 
 
-def test_a_baseline_that_fails_is_refused(url: str) -> None:
-    versions = Versions(url)
+def test_a_baseline_that_fails_is_refused(storage: BaseStorage) -> None:
+    versions = Versions(storage)
     values = [0.5, 0.6, *[math.nan] * 6]
     baseline = versions.keep("first", f=lambda _seed: values.pop())
     assert "must have 3 runs with a value; it has 2." in str(baseline)

@@ -18,7 +18,7 @@ from adnn_optuna.cli.output import as_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from optuna.storages import InMemoryStorage
+    from optuna.storages import BaseStorage, InMemoryStorage
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -104,11 +104,11 @@ class TestOvertuning:
         assert result.new_data.low < result.new_data.value < result.new_data.high
         assert result.optimism.value == pytest.approx(0, abs=1e-7)
 
-    def test_a_killed_study_can_be_estimated(self, url: str) -> None:
-        make_study(url, n_trials=10).ask()  # The trial's worker died.
-        again = optuna.load_study(study_name="mine", storage=url)
+    def test_a_killed_study_can_be_estimated(self, storage: BaseStorage) -> None:
+        make_study(storage, n_trials=10).ask()  # The trial's worker died.
+        again = optuna.load_study(study_name="mine", storage=storage)
         again.optimize(objective, n_trials=5)
-        assert adnn.overtuning((url, "mine")).n_examples == N
+        assert adnn.overtuning((storage, "mine")).n_examples == N
         assert len(adnn.overtuning(again).trials) == 13
 
     def test_the_command_line_says_the_same(

@@ -215,14 +215,14 @@ def test_a_search_with_nothing_to_do_says_so(
 
 
 def test_a_max_gain_that_no_accuracy_can_reach_is_refused(
-    objective: InitOffsetObjective, url: str
+    objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
     for verb in (adnn.search, adnn.compare):
         with pytest.raises(
             ValueError, match=r"max_gain must be below 1, .* For 2 percentage points, pass 0.02"
         ):
-            verb(objective, max_trial=3, max_gain=2, storage=url)
-    assert not optuna.get_all_study_names(url)
+            verb(objective, max_trial=3, max_gain=2, storage=storage)
+    assert not optuna.get_all_study_names(storage)
     assert adnn.search(make_objective(metric="val_loss"), max_trial=1, max_gain=2).best is not None
 
 
@@ -450,7 +450,7 @@ def test_a_running_study_has_no_stop_reason(
     assert resumed.stop_reason == "max_trial"
 
 
-def test_resume_of_a_keras_model(url: str) -> None:
+def test_resume_of_a_keras_model(storage: BaseStorage) -> None:
     def build() -> Any:
         import keras
 
@@ -468,9 +468,9 @@ def test_resume_of_a_keras_model(url: str) -> None:
     objective = adnn.InitOffsetObjective(
         build, adnn.load_dataset("digits"), training=quick_training(epochs=1, batch_size=100)
     )
-    first = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=3)
+    first = adnn.search(objective, "greedy", storage=storage, study_name="s", max_trial=3)
     assert set(first.study.trials[0].params) == {"weight_offset_0", "bias_offset_0"}
-    resumed = adnn.resume(url, "s", max_trial=5)
+    resumed = adnn.resume(storage, "s", max_trial=5)
     whole = adnn.search(objective, "greedy", max_trial=5)
     assert completed(resumed.study) == completed(whole.study)
 
@@ -523,22 +523,26 @@ def bidirectional() -> Any:
         ),
     ],
 )
-def test_resume_is_refused_if_initial_weights_cannot_be_rebuilt(build: Any, url: str) -> None:
+def test_resume_is_refused_if_initial_weights_cannot_be_rebuilt(
+    build: Any, storage: BaseStorage
+) -> None:
     objective = adnn.InitOffsetObjective(
         build, adnn.load_dataset("digits"), training=quick_training(epochs=1, batch_size=400)
     )
-    adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
+    adnn.search(objective, "greedy", storage=storage, study_name="s", max_trial=2)
     with pytest.raises(ValueError, match=r"'s' cannot be rebuilt.*Pass the objective in Python\."):
-        adnn.resume(url, "s", max_trial=3)
-    assert len(optuna.load_study(storage=url, study_name="s").trials) == 2
-    resumed = adnn.resume(url, "s", objective=objective, max_trial=3)
+        adnn.resume(storage, "s", max_trial=3)
+    assert len(optuna.load_study(storage=storage, study_name="s").trials) == 2
+    resumed = adnn.resume(storage, "s", objective=objective, max_trial=3)
     assert completed(resumed.study) == completed(
         adnn.search(objective, "greedy", max_trial=3).study
     )
 
 
-def test_resuming_with_other_settings_is_refused(objective: InitOffsetObjective, url: str) -> None:
-    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
+def test_resuming_with_other_settings_is_refused(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    before = adnn.search(objective, "greedy", storage=storage, study_name="s", max_trial=2)
     changed: list[tuple[dict[str, Any], str]] = [
         ({"seed": 4}, "seed is 4, was 3"),
         ({"training": quick_training(epochs=3)}, "training.epochs is 3, was 2"),
@@ -548,16 +552,16 @@ def test_resuming_with_other_settings_is_refused(objective: InitOffsetObjective,
     for changes, what in changed:
         other_objective = make_objective(**changes)
         with pytest.raises(ValueError, match=what):
-            adnn.search(other_objective, "greedy", storage=url, study_name="s", max_trial=9)
+            adnn.search(other_objective, "greedy", storage=storage, study_name="s", max_trial=9)
         with pytest.raises(ValueError, match=what):
-            adnn.resume(url, "s", objective=other_objective, max_trial=9)
+            adnn.resume(storage, "s", objective=other_objective, max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
-        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
+        adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
-        adnn.resume(url, "s", sampler="annealing", max_trial=9)
+        adnn.resume(storage, "s", sampler="annealing", max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by RandomSampler"):
-        adnn.resume(url, "s", sampler=optuna.samplers.RandomSampler(), max_trial=9)
-    study = optuna.load_study(storage=url, study_name="s")
+        adnn.resume(storage, "s", sampler=optuna.samplers.RandomSampler(), max_trial=9)
+    study = optuna.load_study(storage=storage, study_name="s")
     assert study.user_attrs == before.study.user_attrs
     assert len(study.trials) == 2
 
@@ -606,7 +610,9 @@ def test_wrong_arguments_of_resume_are_refused(
     assert optuna.load_study(storage=storage, study_name="s").user_attrs == before.user_attrs
 
 
-def test_numpy_numbers_are_accepted_like_pythons(objective: InitOffsetObjective, url: str) -> None:
+def test_numpy_numbers_are_accepted_like_pythons(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
     numbers: dict[str, Any] = {
         "max_time": np.float32(1e6),
         "max_trial": np.int64(2),
@@ -614,7 +620,7 @@ def test_numpy_numbers_are_accepted_like_pythons(objective: InitOffsetObjective,
     }
     batch_size: Any = np.int64(2)
     first = adnn.search(
-        objective, "greedy", storage=url, study_name="s", batch_size=batch_size, **numbers
+        objective, "greedy", storage=storage, study_name="s", batch_size=batch_size, **numbers
     )
     assert first.study.user_attrs["adnn:search"] == {
         "sampler": "greedy",
@@ -623,7 +629,7 @@ def test_numpy_numbers_are_accepted_like_pythons(objective: InitOffsetObjective,
     }
     [run] = first.record.runs
     assert run["limits"] == {"max_time": 1e6, "max_trial": 2, "max_gain": 0.5, "max_stale": None}
-    more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
+    more = adnn.resume(storage, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
 
 
@@ -650,9 +656,11 @@ def test_a_baseline_that_diverges_is_replayed_and_reported(
     result.report(tmp_path / "report.html")
 
 
-def test_any_optuna_tool_reads_the_study(objective: InitOffsetObjective, url: str) -> None:
-    adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=6)
-    study = optuna.load_study(storage=url, study_name="s")
+def test_any_optuna_tool_reads_the_study(
+    objective: InitOffsetObjective, storage: BaseStorage
+) -> None:
+    adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=6)
+    study = optuna.load_study(storage=storage, study_name="s")
     assert len(study.trials_dataframe()) == 6
     assert study.trials[0].distributions["weight_offset_0"] == FloatDistribution(-0.2, 0.2)
     for plot in (
@@ -683,18 +691,18 @@ def interrupt_at(
 
 
 def test_ctrl_c_loses_no_trial(
-    objective: InitOffsetObjective, url: str, monkeypatch: pytest.MonkeyPatch
+    objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The interrupt comes at the same step of each run. test_loop.py sends a real signal.
     interrupt_at(4, objective, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=8)
-    study = optuna.load_study(storage=url, study_name="s")
+        adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=8)
+    study = optuna.load_study(storage=storage, study_name="s")
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
     assert not study.get_trials(states=(TrialState.RUNNING,))
     monkeypatch.undo()
-    assert adnn.resume(url, "s", max_trial=1).stop_reason == "interrupted"
-    resumed = adnn.resume(url, "s")
+    assert adnn.resume(storage, "s", max_trial=1).stop_reason == "interrupted"
+    resumed = adnn.resume(storage, "s")
     assert [run["stop_reason"] for run in resumed.record.runs] == ["interrupted", "max_trial"]
     assert [run["n_trials"] for run in resumed.record.runs] == [3, 8]
     whole = adnn.search(objective, "annealing", max_trial=8)

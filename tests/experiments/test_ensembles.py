@@ -22,6 +22,8 @@ from adnn_optuna.experiments.confirmation import evaluate_test_set
 from adnn_optuna.experiments.controls import ARMS
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from adnn_optuna import InitOffsetObjective
 
 
@@ -41,9 +43,9 @@ def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjecti
 
 
 def test_an_ensemble_is_the_average_of_separately_trained_networks(
-    objective: InitOffsetObjective, url: str
+    objective: InitOffsetObjective, storage: BaseStorage
 ) -> None:
-    record = run(plan_of(objective, 3), open_storage(url))
+    record = run(plan_of(objective, 3), open_storage(storage))
     [trial] = record.study.trials
     members = members_of(objective, 3)
     assert members[0].seed == objective.seed
