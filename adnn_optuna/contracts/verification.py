@@ -97,10 +97,10 @@ def verified(
             if mismatches:
                 half_width, runs, problem = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
-            look = compared_on_test_set(objective.trainer, *runs[:2])
+            comparison = compared_on_test_set(objective.trainer, *runs[:2])
             claim = claim_of(contract)
             groups = objective.dataset.test_groups
-            own_scores = OwnScores.of(runs[1].scores, groups, claim.metric, look)
+            own_scores = OwnScores.of(runs[1].scores, groups, claim.metric, comparison)
             check_confirmation(contract, objective, own_scores)
             if seeds is not None:
                 pairs = new_pairs(contract, objective, own_scores, seeds, bar)
@@ -112,7 +112,7 @@ def verified(
         gain = fmean(gains_of(objective, runs))
         estimate = None
         if not problem:
-            estimate = Estimate(gain, *gain_interval(look, gain))
+            estimate = Estimate(gain, *gain_interval(comparison, gain))
         reasons = [*filter(None, [breach, problem])]
         reasons += [f"{where}." for where in mismatches]
         stated = _stated(contract, has_pairs=pairs is not None, is_exact=not mismatches)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Json
 from adnn_optuna._checks import FilePath, WrongValueError
@@ -78,31 +78,19 @@ class Contract(Printed):
                 raise WrongValueError(
                     f"The training run of the {role} network diverged, so no contract can be made."
                 )
-        baseline = outcome(objective, starts[0], runs[0])
-        weights = runs[1].weights
         params = {name: best.params[name] for name in objective.distributions}
         trained = {"params": params, **outcome(objective, starts[1], runs[1])}
         # The user's functions of the trial made the model and training from these parameters.
         hyperparameters = {name: v for name, v in best.params.items() if name not in params}
         if hyperparameters:
             trained["hyperparameters"] = hyperparameters
-        states = [trial.state for trial in record.done_trials]
-        study = {
-            "name": record.study.study_name,
-            "sampler": record.proposer(best),
-            "trials": len(states),
-            "completed_trials": states.count(TrialState.COMPLETE),
-            "best_trial": best.number,
-            "stop_reason": record.stop_reason,
-            "direction": objective.direction.name.lower(),
-        }
         split = {name: len(getattr(objective.dataset, f"y_{name}")) for name in SPLITS}
         content = {
             **FORMAT,
-            "study": study,
+            "study": _entries_of_study(record, best, objective),
             "objective": portable_config(objective.config),
             "split": split,
-            "baseline": baseline,
+            "baseline": outcome(objective, starts[0], runs[0]),
             "best": trained,
             "environment": describe_environment(),
         }
@@ -116,14 +104,9 @@ class Contract(Printed):
                     f"The best network's {claim.metric} is {tested}, but {score} when it is "
                     "trained again here. Make the contract on the machine where it was tested."
                 )
-        paths = [variable.path for variable in objective.trainer.architecture.variables]
-        n = len(weights) // len(paths)
-        if n > 1:  # Each network of an average has its own weights.
-            paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
-        weights_by_path = dict(zip(paths, weights, strict=True))
         # Convert the content to the form that is read from a file, in which tuples are lists.
         content = json.loads(json.dumps(content, allow_nan=False))
-        return cls(content, weights_by_path, data)
+        return cls(content, _weights_by_path(objective, runs[1].weights), data)
 
     def save(self, path: FilePath) -> None:
         """Write the contract, and the best network's trained weights in the same folder.
@@ -224,6 +207,33 @@ class Contract(Printed):
         sha256 = best["trained_weights_sha256"]
         notes.append(Detail(f"SHA-256 of the trained weights: {sha256}"))
         return notes
+
+
+def _entries_of_study(
+    record: NetworkRecord, best: FrozenTrial, objective: NetworkObjective
+) -> Json:
+    """Return a contract's entries for the study of the search."""
+    states = [trial.state for trial in record.done_trials]
+    return {
+        "name": record.study.study_name,
+        "sampler": record.proposer(best),
+        "trials": len(states),
+        "completed_trials": states.count(TrialState.COMPLETE),
+        "best_trial": best.number,
+        "stop_reason": record.stop_reason,
+        "direction": objective.direction.name.lower(),
+    }
+
+
+def _weights_by_path(
+    objective: NetworkObjective, weights: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the weights by their paths. Each network of an average has its own weights."""
+    paths = [variable.path for variable in objective.trainer.architecture.variables]
+    n = len(weights) // len(paths)
+    if n > 1:
+        paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
+    return dict(zip(paths, weights, strict=True))
 
 
 def embedded(data: Dataset) -> dict[str, np.ndarray]:

@@ -114,11 +114,11 @@ class NetworkObjective(Experiment):
                 raise WrongValueError(_ANOTHER.format(named, changes))
         return objective
 
-    def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
+    def set_baseline(self, owner: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
         """Store the metrics of the baseline network of a study, or of a trial."""
-        of.set_user_attr(stored.BASELINE, self.value(metrics))
+        owner.set_user_attr(stored.BASELINE, self.value(metrics))
         # The metrics are stored last. So if the metrics are stored, the value is stored, too.
-        of.set_user_attr(stored.BASELINE_METRICS, metrics)
+        owner.set_user_attr(stored.BASELINE_METRICS, metrics)
 
     def train(
         self, trials: Sequence[optuna.Trial], *, may_prune: bool = True, **limits: Any
@@ -241,8 +241,8 @@ class NetworkObjective(Experiment):
             return outcomes
         baseline = objective._run_of_baseline(starts, runs, limits)
         if baseline.status in ("complete", "diverged"):
-            for study_or_trial in without_baseline:
-                objective.set_baseline(study_or_trial, baseline.metrics)
+            for owner in without_baseline:
+                objective.set_baseline(owner, baseline.metrics)
         elif is_best:
             return [objective._outcome(baseline, trials[0])]
         return outcomes

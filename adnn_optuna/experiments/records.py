@@ -208,7 +208,9 @@ def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     evaluations.sort(key=lambda evaluation: evaluation["looked"])
     # Workers that end at the same time may store the same evaluation.
-    different = {(look["trial"], look["n_trials"]): look for look in evaluations}
+    different = {
+        (evaluation["trial"], evaluation["n_trials"]): evaluation for evaluation in evaluations
+    }
     return [*different.values()]
 
 

@@ -41,7 +41,7 @@ from adnn_optuna.experiments.contract import Contract, embedded
 from adnn_optuna.experiments.contract_seeds import confirmation_content
 from adnn_optuna.experiments.network_objective import NetworkObjective
 from adnn_optuna.experiments.records import NetworkRecord
-from adnn_optuna.networks.duplicates import in_words
+from adnn_optuna.networks import duplicates
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.render.document import (
@@ -585,9 +585,9 @@ def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
     if evaluations:
         notes.append(_uneven_note(evaluations[0]))
     counts = first.config["dataset"].get("duplicates", {})
-    duplicates = in_words(counts)
-    if duplicates:
-        notes.append(f"The data have {duplicates}.")
+    repeated = duplicates.in_words(counts)
+    if repeated:
+        notes.append(f"The data have {repeated}.")
     several = [run for run in runs if len(run.test_evaluations) > 1]
     if first.test_evaluations and first.test_evaluations_elsewhere:
         several.append(first)
@@ -595,19 +595,19 @@ def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _uneven_note(look: TestEvaluation) -> str:
+def _uneven_note(evaluation: TestEvaluation) -> str:
     """Return a note with the score of always predicting the largest class.
 
     It is empty if the classes are even.
     """
-    n = look.get("n_classes", 1)
-    largest = look.get("n_largest", 0)
-    total = look["n_images"]
+    n = evaluation.get("n_classes", 1)
+    largest = evaluation.get("n_largest", 0)
+    total = evaluation["n_images"]
     if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
         return ""
     share = f"{100 * largest / total:.3g}%"
     return Caution(
-        f"{share} of the test set is class {look['largest_class']!r}: a network that always "
+        f"{share} of the test set is class {evaluation['largest_class']!r}: a network that always "
         f"predicts it reaches {share}."
     )
 

@@ -64,15 +64,15 @@ def retrain(
         yield tested(trainer, average)._replace(weights=weights)
 
 
-def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
+def tested(trainer: Trainer, network: TrainingRun | Average) -> Retrained:
     """Return the metrics of a training run or of an average, including the test set."""
     weights = []
-    if isinstance(of, Average):
-        metrics, scores = of.tested()
+    if isinstance(network, Average):
+        metrics, scores = network.tested()
     else:
-        weights = of.weights or []
+        weights = network.weights or []
         metrics, scores = trainer.tested(weights)
-    return Retrained(of.metrics | metrics, weights, scores, metrics[f"test_{trainer.judge}"])
+    return Retrained(network.metrics | metrics, weights, scores, metrics[f"test_{trainer.judge}"])
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from adnn_optuna._attributes import TestComparison
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
 
-def n_counted(look: TestComparison) -> float:
+def n_counted(comparison: TestComparison) -> float:
     """Return the number of independent images. Images that are equal or in a group count once."""
-    return look.get("n_groups", look["n_images"])
+    return comparison.get("n_groups", comparison["n_images"])
 
 
 def chance_limit(n_largest: float, n: float) -> float:
@@ -47,14 +47,16 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestComparison, gain: float) -> tuple[float, float]:
+def gain_interval(comparison: TestComparison, gain: float) -> tuple[float, float]:
     """Return the 95% interval of a test gain for other test images. It is NaN if it is unknown."""
-    if math.isnan(look["baseline"]):
+    if math.isnan(comparison["baseline"]):
         return math.nan, math.nan
-    if (error := look.get("standard_error")) is None:
+    if (error := comparison.get("standard_error")) is None:
         # Repeated images add no information.
-        share = n_counted(look) / look["n_images"]
-        return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
+        share = n_counted(comparison) / comparison["n_images"]
+        return difference_interval(
+            comparison["won"] * share, comparison["lost"] * share, n_counted(comparison)
+        )
     return gain - Z * error, gain + Z * error
 
 
