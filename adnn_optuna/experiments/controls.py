@@ -120,7 +120,7 @@ class EnsembleObjective(OneTrialObjective):
             if len(ended) == 1:
                 self.set_baseline(trial.study, run.metrics)
             if is_finite(run.metrics):
-                average.add(run.weights or [])
+                average.add(run.weights)
                 trial.report(average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             status = run.status

@@ -168,8 +168,7 @@ class NetworkObjective(Experiment):
                 log_scores(trial, run.examples)
             return self.value(run.metrics)
         study = trial.study
-        pruner = trial.study.pruner
-        trial_id = trial._trial_id
+        pruner = study.pruner
         if _ending(trial) == "interrupted":
             raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
         # Optuna sets its default pruner even if the user wants none.
@@ -187,7 +186,7 @@ class NetworkObjective(Experiment):
                 mark(trial, "interrupted")
                 if not isinstance(error, Exception | KeyboardInterrupt):
                     # Optuna would leave the trial in the state RUNNING.
-                    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+                    study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             raise
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")

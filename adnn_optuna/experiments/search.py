@@ -145,7 +145,7 @@ class SearchResult(StudyResult):
         objective = self._trained.as_trained(self.best)
         trainer = objective.trainer
         starts = objective.starts(self.best.params)
-        return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
+        return Predictor(trainer, lambda: [r.weights for r in trainer.train_in_turn(starts)])
 
     def model(self) -> keras.Model:
         """Train the best network again, and return it as a Keras model.

@@ -123,10 +123,7 @@ def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) ->
     rng = np.random.default_rng(0)
     tried = [outputs]
     fixed = [variable.value for variable in model.non_trainable_variables]
-    n_tries = _N_TRIES
-    if is_softmax:
-        n_tries = 0
-    for _ in range(n_tries):
+    for _ in range(0 if is_softmax else _N_TRIES):
         weights = []
         for v in model.trainable_variables:
             n_inputs = math.prod(v.shape[:-1]) or 1

@@ -59,8 +59,8 @@ def retrain(
             continue
         average = Average(trainer, splits)
         for run in finite_runs:
-            average.add(run.weights or [])
-        weights = [array for run in finite_runs for array in run.weights or []]
+            average.add(run.weights)
+        weights = [array for run in finite_runs for array in run.weights]
         yield tested(trainer, average)._replace(weights=weights)
 
 
@@ -70,7 +70,7 @@ def tested(trainer: Trainer, network: TrainingRun | Average) -> Retrained:
     if isinstance(network, Average):
         metrics, scores = network.tested()
     else:
-        weights = network.weights or []
+        weights = network.weights
         metrics, scores = trainer.tested(weights)
     return Retrained(network.metrics | metrics, weights, scores, metrics[f"test_{trainer.judge}"])
 

@@ -58,7 +58,8 @@ class TrainingRun:
     # The metrics of each epoch that was scored.
     history: list[Metrics] = dataclasses.field(default_factory=list)
     status: Status = "running"
-    weights: list[np.ndarray] | None = None  # The network's variables, if they were requested.
+    # The values of the network's variables. They are empty unless they were asked for.
+    weights: list[np.ndarray] = dataclasses.field(default_factory=list)
     epochs: int = 0  # The number of completed epochs.
     # The metrics of the last epoch, or of the epoch whose weights were restored.
     metrics: Metrics = dataclasses.field(default_factory=dict)

@@ -41,9 +41,7 @@ def made_evaluations(
 
 def value_of(trial: FrozenTrial) -> float:
     """Return the value of an evaluation, or NaN if the evaluation failed."""
-    if trial.value is None:
-        return math.nan
-    return trial.value
+    return math.nan if trial.value is None else trial.value
 
 
 class EvaluationSampler(RandomSampler):

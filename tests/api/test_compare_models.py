@@ -44,7 +44,7 @@ def test_each_seed_redraws_everything_equally_for_all_models() -> None:
     data = adnn.load_dataset("digits").redrawn(4)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=TRAINING, seed=4)
     [run] = objective.trainer.train([objective.baseline_start], keep_weights=True)
-    outputs = objective.trainer.outputs(run.weights or [], data.x_test)
+    outputs = objective.trainer.outputs(run.weights, data.x_test)
     hits = objective.trainer.architecture.head.predicted(outputs) == data.y_test
     assert comparison.numbers.arms["mlp"][4] == hits.mean()
 

@@ -57,9 +57,7 @@ def test_value_gain_and_confirmation_have_the_metric(result: adnn.SearchResult) 
     fresh = result._objective.replace(seed=facts.seeds[2])
     starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
     runs = [*fresh.trainer.train_in_turn(starts)]
-    values = [
-        fresh.trainer.tested(run.weights or [])[0][result.record.test_metric] for run in runs
-    ]
+    values = [fresh.trainer.tested(run.weights)[0][result.record.test_metric] for run in runs]
     assert facts.gains[2] == pytest.approx(sign * (values[1] - values[0]))
     assert facts.replication.value == pytest.approx(np.mean(facts.gains))
 

@@ -174,7 +174,7 @@ def test_parameters_without_an_effect_must_have_no_gains(content: Any, path: Pat
     content["best"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
     objective = objective_of()
     [run] = objective.trainer.train_in_turn([objective.baseline_start])
-    weights = {str(i): values for i, values in enumerate(run.weights or [])}
+    weights = {str(i): values for i, values in enumerate(run.weights)}
     adnn.Contract(content, weights).save(unmoved := path.with_name("unmoved.json"))
     verdict = adnn.verify(unmoved, dataset=FEW)
     assert verdict.reasons == ("confirmation.gains must have 0 entries; got 10.",)

@@ -143,7 +143,7 @@ def test_a_model_receives_inputs_as_they_were_passed(kind: str) -> None:
     assert accuracy > fitted(build, x, y) - 0.05
     assert accuracy > 0.9
     run = trainer.run  # type: ignore[attr-defined]
-    predictor = Predictor(trainer, lambda: [run.weights or []])
+    predictor = Predictor(trainer, lambda: [run.weights])
     outputs = predictor.model().predict(data.x_val, verbose=0)
     assert (outputs.argmax(axis=1) == data.y_val).mean() == accuracy
     assert (

@@ -252,7 +252,7 @@ def test_early_stopping_equals_that_of_keras(
     for name, value in theirs.items():
         assert run.metrics[name] == pytest.approx(value, rel=2e-3)
     data = trainer.dataset
-    outputs = trainer.outputs(run.weights or [], data.x_val)
+    outputs = trainer.outputs(run.weights, data.x_val)
     right = trainer.architecture.head.predicted(outputs) == data.y_val
     assert right.mean() == run.metrics["val_accuracy"]
     np.testing.assert_array_equal(run.examples, right)

@@ -58,7 +58,7 @@ def test_an_average_is_the_average_of_its_networks_predictions(kind: str) -> Non
     objective = adnn.InitOffsetObjective(model, data, training=training, space=space)
     trainer = objective.trainer
     starts = [objective.replace(seed=seed).baseline_start for seed in range(3)]
-    weights = [run.weights or [] for run in trainer.train_in_turn(starts)]
+    weights = [run.weights for run in trainer.train_in_turn(starts)]
     alone = [Predictor(trainer, lambda w=w: [w]) for w in weights]  # type: ignore[misc]
     together = Predictor(trainer, lambda: weights)
     of_alone = [predictor.model().predict(TABLE, verbose=0) for predictor in alone]

@@ -261,7 +261,7 @@ def test_a_network_learns_like_a_keras_network_on_standardised_data() -> None:
         for values in (data.x_train, data.y_train)
     )
     plain.fit(x, y, batch_size=32, epochs=3, shuffle=False, verbose=0)
-    for weights, variable in zip(run.weights or [], plain.variables, strict=True):
+    for weights, variable in zip(run.weights, plain.variables, strict=True):
         np.testing.assert_allclose(weights, variable.numpy(), atol=1e-5)
 
 

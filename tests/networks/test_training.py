@@ -67,7 +67,7 @@ def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0
 
 def bits(run: TrainingRun) -> tuple[Any, ...]:
     """Return all results of a training run in a form that is equal only if every bit is equal."""
-    assert run.weights is not None
+    assert run.weights
     metrics = [tuple(sorted(m.items())) for m in run.history]
     return run.status, repr(metrics), [w.tobytes() for w in run.weights]
 
@@ -226,7 +226,7 @@ def test_a_training_equals_plain_keras() -> None:
     [run] = trainer.train(
         [start(trainer, 0.05, seed=4)], keep_weights=True, evaluate_each_epoch=True
     )
-    assert run.weights is not None
+    assert run.weights
 
     model = trainer.architecture.build(4, 0)
     for variable, value in zip(
@@ -327,7 +327,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
 def test_trained_weights_are_evaluated_on_any_data(digits: Trainer) -> None:
     dataset = few_digits(300)
     runs = digits.train([start(digits), start(digits, 0.2)], keep_weights=True)
-    weights = [run.weights for run in runs if run.weights is not None]
+    weights = [run.weights for run in runs if run.weights]
     predicted = digits.architecture.head.predicted
     on_train = [
         np.mean(predicted(digits.outputs(w, dataset.x_train)) == dataset.y_train) for w in weights
@@ -596,7 +596,7 @@ def test_testing_after_the_training_runs_compiles_nothing() -> None:
     trainer = trainer_of(build, few_digits(20), epochs=1, jit_compile=False)
     [run] = trainer.train([start(trainer)], keep_weights=True)
     n_traced = len(traced)
-    trainer.tested(run.weights or [])
+    trainer.tested(run.weights)
     assert len(traced) == n_traced
 
 
@@ -671,7 +671,7 @@ def test_validation_examples_have_the_scores_of_their_outputs(task: str, judge: 
     architecture = build_architecture(MLP((4,)), SHAPE, data.num_classes, data.n_outputs)
     trainer = Trainer(architecture, Training(epochs=1, jit_compile=False), data, judge)
     [run] = trainer.train([start(trainer, 0.1)], keep_weights=True)
-    outputs = trainer.outputs(run.weights or [], data.x_val)
+    outputs = trainer.outputs(run.weights, data.x_val)
     value = run.metrics[f"val_{judge}"]
     expected = trainer.scores.of_examples(judge, outputs, data.y_val, value)
     np.testing.assert_allclose(run.examples, expected, rtol=1e-5)
