@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from adnn_optuna.experiments.audit import distribution_of, in_words
+from adnn_optuna.experiments.audit import distribution_of, parameters_in_words
 
 
 def initializer_table() -> str:
@@ -19,7 +19,9 @@ def initializer_table() -> str:
         initializer, arguments = cls(), inspect.signature(cls).parameters
         values = "random" if "seed" in arguments else "fixed"
         distribution, _, _ = distribution_of(initializer, (8, 8)).partition("(")
-        defaults = in_words({name: argument.default for name, argument in arguments.items()})
+        defaults = parameters_in_words(
+            {name: argument.default for name, argument in arguments.items()}
+        )
         named = [cls.__name__, values, distribution, f"`{defaults}`" * bool(defaults)]
         rows.append([*named, _formula(initializer)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -167,7 +167,7 @@ def distribution_of(initializer: Any, shape: Shape) -> str:
             name = initializer.distribution.removeprefix("untruncated_")
             stddev = initializers.scaled_stddev(initializer, shape)
             parameters = _scaled(name, stddev)
-    return f"{name}({_in_words(parameters)})"
+    return f"{name}({parameters_in_words(parameters)})"
 
 
 def _scaled(name: str, stddev: float) -> dict[str, float]:
@@ -182,7 +182,7 @@ def _scaled(name: str, stddev: float) -> dict[str, float]:
     return {"mean": 0.0, "stddev": stddev}
 
 
-def _in_words(parameters: Json) -> str:
+def parameters_in_words(parameters: Json) -> str:
     """Return parameters as text, such as ``mean=0, stddev=0.05``."""
     texts = []
     for name, value in parameters.items():
