@@ -24,6 +24,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         given = list(given)
     if stored == given:
         return []
+    differences = []
     are_lists = isinstance(stored, list) and isinstance(given, list)
     if isinstance(stored, dict) and isinstance(given, dict):
         # Values of two kinds have no common settings.
@@ -31,7 +32,13 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         if not keys:
             all_keys = stored.keys() | given.keys()
             keys = sorted(all_keys - {INITIAL_WEIGHTS, BEHAVIOUR})
-        parts = {f"{path}.{key}".lstrip("."): (stored.get(key), given.get(key)) for key in keys}
+        parts = {}
+        for key in keys:
+            name = f"{path}.{key}".lstrip(".")
+            if key in stored and key in given:
+                parts[name] = stored[key], given[key]
+            elif stored.get(key) != given.get(key):
+                differences.append(f"{name} is {'new' if key in given else 'missing'}")
     # A list of plain values counts as one setting.
     elif are_lists and any(isinstance(value, dict | list) for value in stored + given):
         if len(stored) != len(given):
@@ -40,7 +47,6 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
         parts = {f"{path}[{i}]": pair for i, pair in enumerate(pairs)}
     else:
         return [f"{path} is {shown(given)}, was {shown(stored)}"]
-    differences = []
     for part, pair in parts.items():
         differences += config_differences(*pair, part)
     if differences or are_lists:

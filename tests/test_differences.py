@@ -16,9 +16,9 @@ def test_differences_between_configurations_are_readable() -> None:
     stored = {"a": {"b": 1, "c": [1, 2]}, "d": None}
     assert config_differences(stored, {"a": {"b": 1, "c": (1, 2)}, "d": None}) == []
     assert config_differences(stored, {"a": {"b": 2, "c": [1]}, "d": None, "e": "x"}) == [
+        "e is new",
         "a.b is 2, was 1",
         "a.c is [1], was [1, 2]",
-        "e is 'x', was None",
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_installed, shown
+from adnn_optuna._checks import WrongValueError, check_installed, did_you_mean, first_line, shown
 from adnn_optuna.api._calls import called_by_users
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
@@ -119,7 +119,13 @@ def _measure(
     best = int(position)
     reported = values[best]
     number = examples.trials[best].number
-    value = float(function(labels, examples.scores[:, best]))
+    try:
+        value = float(function(labels, examples.scores[:, best]))
+    except Exception as error:  # The metric is the user's function.
+        raise WrongValueError(
+            "metric must return a number for y_true and the stored scores; got "
+            f"{type(error).__name__}: {first_line(error)}. Pass another metric."
+        ) from error
     sign = 1
     if abs(value + reported) < abs(value - reported):
         sign = -1
@@ -138,7 +144,7 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
     classes = np.unique(labels)
     check_installed("sklearn", "metric by the name of a scorer")
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.metrics import get_scorer
+    from sklearn.metrics import get_scorer, get_scorer_names
     from sklearn.utils.multiclass import type_of_target
 
     is_regression = type_of_target(labels).startswith("continuous")
@@ -162,6 +168,6 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
     except ValueError as error:
         raise WrongValueError(
             f"metric must be a function or the name of a scorer of scikit-learn; got "
-            f"{shown(name)}."
+            f"{shown(name)}.{did_you_mean(name.removesuffix('_score'), get_scorer_names())}"
         ) from error
     return lambda y, predicted: float(scorer(Stored(), predicted, y))

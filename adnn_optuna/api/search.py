@@ -106,8 +106,8 @@ def search(
             can also pass any Optuna sampler, or a factory ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         seed: For functions, the seed of the sampler and the trials. The default is 0.
-        replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"`` is 0.2
-            for functions ``(trial, seed)`` and at least 50 trials, and 0 otherwise.
+        replicate: For functions, the share of trials that are replicates; ``"auto"`` is 0.2 for
+            functions ``(trial, seed)`` and at least 50 trials, and 0 otherwise.
         reuse: For functions, whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         batch_size: How many trials are proposed before any of them has a result. ``"auto"`` is 1
@@ -118,14 +118,15 @@ def search(
             seed. The study stores it. If :obj:`None`, a mean with failed runs has no CI.
         test: Whether to evaluate the test set at the end. ``result.test()`` evaluates it later.
             Each evaluation is recorded, because only the first evaluation is on untouched data.
-        confirm: The number of new seeds that evaluate the result after the search; with 0, none
-            do. For networks, at least 6 seeds each train the best and the baseline network, if the
-            test set is evaluated. ``"auto"`` is 10 if there are at most as many of these training
-            runs as trials, and if they fit in the rest of ``max_time``. Otherwise, or if training
-            is not random, it is 0. No limit counts these training runs. For functions, the
-            recommended parameters are evaluated on each seed. ``"auto"`` is then 10 if the
-            function takes a seed, unless ``max_trial`` is below 10. At least half of ``max_time``
-            is for the trials, and the rest for these evaluations.
+        confirm: The number of new seeds that evaluate the result after the search: 0 for none, or
+            ``"auto"`` for 10 if they fit into the limits. For networks, at least 6 seeds each
+            train the best and the baseline network, if the test set is evaluated. ``"auto"`` is 10
+            if there are at most as many of these training runs as trials, and if they fit in the
+            rest of ``max_time``. Otherwise, or if training is not random, it is 0. No limit counts
+            these training runs. For functions, the recommended parameters are evaluated on each
+            seed. ``"auto"`` is then 10 if the function takes a seed, unless ``max_trial`` is below
+            10. At least half of ``max_time`` is for the trials, and the rest for these
+            evaluations.
         resampled: For functions, the numbers of training and test examples of a split, if the
             seeds redraw the split of one data set. The CI of the value is then for new data of
             this kind, see :func:`~adnn_optuna.compare`.

@@ -68,8 +68,8 @@ _Controls = Annotated[
 _Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 _Resampled = Annotated[
     str | None,
-    "Rows or seeds are splits of one data set, with this many training and test examples: "
-    "800,200; False: they are independent.",
+    "If rows or seeds are splits of one data set, the numbers of training and test examples of a "
+    "split, such as 800,200. Pass False if they are independent.",
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results only: no progress bar.")]
 Json = Annotated[bool, typer.Option(help="Show the result as JSON, and nothing else on stdout.")]

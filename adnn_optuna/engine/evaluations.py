@@ -112,8 +112,8 @@ def open_evaluations(
     check_study_name(name)
     opened = open_storage(storage)
     study = open_declared(opened, name, direction, EVALUATED, evaluated)
-    stored_subject = {"evaluated": read_study(study)[0].get(EVALUATED)}
-    differences = config_differences(stored_subject, {"evaluated": evaluated})
+    stored_subject = read_study(study)[0].get(EVALUATED)
+    differences = config_differences(stored_subject, evaluated, "evaluations")
     if differences:
         raise WrongValueError(
             f"Study {name!r} must hold the same evaluations; got others "

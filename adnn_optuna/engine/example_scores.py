@@ -232,8 +232,8 @@ def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleSc
     ):
         if expected != current:
             raise WrongValueError(
-                f"scores must have one {what} in all trials of a study; got {current} in trial "
-                f"{number} and {expected} in trial {first}. Score the same examples in each "
+                f"scores must have the same {what} in all trials of a study; got {current} in "
+                f"trial {number} and {expected} in trial {first}. Score the same examples in each "
                 "trial, or use another study."
             )
 

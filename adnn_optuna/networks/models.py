@@ -237,9 +237,9 @@ class Training:
         metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. For
             two classes, recall, precision, AUC and F-scores are for the positive class, see
             ``Dataset``.
-        patience: Training ends after this number of epochs without a better validation loss, or
-            without a better value of ``monitor``, as in :class:`keras.callbacks.EarlyStopping`.
-            With :obj:`None`, training does not end early.
+        patience: Training ends after this number of epochs without a better monitored value (by
+            default, the validation loss), as in :class:`keras.callbacks.EarlyStopping`. With
+            :obj:`None`, training does not end early.
         restore_best_weights: Whether to keep the weights of the best epoch instead of the last
             epoch.
         monitor: A metric, such as ``"val_accuracy"``.

@@ -59,7 +59,7 @@ def test_groups_are_read_back_by_number() -> None:
     ("scores", "groups", "error", "said"),
     [
         ([1, 0, 1], None, ValueError, r"got 3 in trial 1 and 2 in trial 0"),
-        ([1, 0], [0, 1], ValueError, r"one groups .* in trial 1 and None in trial 0"),
+        ([1, 0], [0, 1], ValueError, r"the same groups .* in trial 1 and None in trial 0"),
         (
             [1.0, np.nan],
             None,
