@@ -1,4 +1,4 @@
-"""List the sources of randomness in a Keras model: initial values and layers."""
+"""The sources of randomness in a Keras model: initial values and layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("variable", "shape", "distribution", "seed")
 
-# The classes of keras.initializers whose name differs from the name of their distribution.
+# Classes of keras.initializers that are not named like their distribution.
 _DISTRIBUTIONS = {
     "RandomNormal": "normal",
     "RandomUniform": "uniform",
@@ -37,10 +37,10 @@ class RandomSource:
 
     Attributes:
         path: The path of the variable or layer in the model.
-        shape: The variable's shape. It is None for a layer.
+        shape: The variable's shape, or None for a layer.
         distribution: The name in ``keras.random`` with its parameters, or the initializer's class.
-            For a layer, it is the layer's class.
-        seed: The seed in the configuration. It is :obj:`None` if the configuration has no seed.
+            For a layer, the layer's class.
+        seed: The seed in the configuration, or :obj:`None`.
     """
 
     path: str
@@ -96,17 +96,18 @@ def audit_file(path: FilePath) -> Audit:
     """Return the audit of the model in a ``.keras`` file. Nothing in the file is executed."""
     build = keras_files.model_from_file(Path(path))
     with keras_files.undisturbed():
-        # Keras has another global random state in each thread, so the user's state is not changed.
+        # Keras has a separate global random state in each thread, so the user's state does not
+        # change.
         return keras_files.in_fresh_thread(lambda: audit_randomness(build()), with_values=False)
 
 
 def audit_randomness(model: keras.Model) -> Audit:
     """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    The model is only read. The distribution of a variable is the distribution of its initializer.
-    The audit does not show that LSTM layers also set the bias of the forget gate to 1. A seed is
-    known if a configuration contains it. Random numbers that a layer draws without a
-    ``SeedGenerator`` are not found.
+    The model is not changed. The distribution of a variable is that of its initializer, so the
+    audit does not show that LSTM layers set the bias of the forget gate to 1. A seed is known if a
+    configuration contains it. Random numbers that a layer draws without a ``SeedGenerator`` are
+    not found.
 
     Example:
 
@@ -126,7 +127,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 
     check_type("model", model, keras.Model, "a keras.Model (build it first)")
     tree = [("", model), *_descendants(model)]
-    # Several nested layers may contain a variable. The last of them is the innermost layer.
+    # Several nested layers may contain a variable. The last one is the innermost layer.
     owners = {id(variable): layer for _, layer in tree for variable in layer.weights}
     variables = []
     for variable in model.weights:
@@ -177,7 +178,7 @@ def _scaled(name: str, stddev: float) -> dict[str, float]:
         return {"minval": -limit, "maxval": limit}
     if name == "truncated_normal":
         # The distribution is cut off at two of its standard deviations. Keras makes it wider, so
-        # that the standard deviation is right after the cut.
+        # the standard deviation after the cut is right.
         stddev /= initializers.TRUNCATED_STDDEV
     return {"mean": 0.0, "stddev": stddev}
 
@@ -193,7 +194,7 @@ def parameters_in_words(parameters: Json) -> str:
 
 def _descendants(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each layer inside a layer, with its path. Several layers may have the same path."""
-    for child in layer._layers:  # Only models have public `layers`.
+    for child in layer._layers:  # Only models have the public attribute `layers`.
         path = f"{parents}{child.name}"
         yield path, child
         yield from _descendants(child, f"{path}/")
@@ -202,7 +203,7 @@ def _descendants(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 def _draws(layer: Any) -> bool:
     """Return whether a layer draws random numbers.
 
-    A layer of Keras draws none if all its rates, such as the dropout rate, are 0.
+    A Keras layer draws no random numbers if all its rates, such as the dropout rate, are 0.
     """
     if not type(layer).__module__.startswith("keras."):
         return True
@@ -219,7 +220,7 @@ def _config_of(source: Any) -> dict[str, Any]:
 def _seed_of(source: Any) -> int | None:
     """Return the seed in the configuration of an initializer or a seed generator."""
     seed = _config_of(source).get("seed")
-    if isinstance(seed, dict):  # The configuration of a SeedGenerator.
+    if isinstance(seed, dict):  # This is the configuration of a SeedGenerator.
         seed = seed.get("config", {}).get("seed")
     if isinstance(seed, int):
         return seed

@@ -1,8 +1,8 @@
-"""Evaluate the best trial of a search on the test set and on new seeds.
+"""The evaluation of a search's best trial on the test set and on new seeds.
 
-A search's gain over its own baseline may have three causes. The baseline had a bad seed, the best
-network is good by chance, or the offsets help. To tell these causes apart, the best trial's
-parameters and the baseline network are trained on the same new seeds.
+A search's gain over its own baseline may have three causes: the baseline had a bad seed, the best
+network is good by chance, or the offsets help. To distinguish these causes, the best trial's
+network and the baseline network are trained on the same new seeds.
 """
 
 import dataclasses
@@ -78,13 +78,13 @@ def evaluate_test_set(
 ) -> NetworkRecord:
     """Train the baseline and the best network again, and store their test-set evaluation.
 
-    If the best trial was evaluated before, it is not trained again. If the study also has no
-    further trials since then, nothing is stored.
+    If the best trial was tested before, no network is trained. If no trial was added since then,
+    nothing is stored, either.
     """
     best = record.best
     if best is None:
         return record
-    # Another worker may have evaluated the test set since the record was read.
+    # Another worker may have evaluated the test set since this record was read.
     record = record.refreshed(TEST, SCORES, GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
@@ -100,14 +100,14 @@ def evaluate_test_set(
         return record
     now = datetime.now(UTC).isoformat()
     evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
-    # The evaluation is stored last. Its presence shows that the scores are stored.
+    # The evaluation is stored last, so its presence shows that the scores are stored.
     return record.with_stored({**attrs, f"{TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
     record: NetworkRecord, objective: NetworkObjective, stop: Event | None = None
 ) -> tuple[NetworkObjective, list[list[Start]], list[retraining.Retrained]]:
-    """Train the baseline and the best network of a search again. Warn if the results have changed.
+    """Train a search's baseline and best network again. Warn if the results have changed.
 
     Return the best trial's objective, the starts of both networks, and both results.
     """
@@ -130,7 +130,7 @@ def retrain_best_trial(
     metrics_of_best = outcome_of(attrs).get("metrics", {})
     metrics = [run.metrics for run in runs]
     before = [{**metrics[0], **metrics_of_baseline}, {**metrics[1], **metrics_of_best}]
-    # Compare texts, because the NaN of a diverged baseline does not equal itself.
+    # The comparison is of texts, because the NaN of a diverged baseline does not equal itself.
     if json.dumps(before) != json.dumps(metrics):
         logger.warning(
             "Trained again, the baseline or the best trial of study %r has other results. Its "
@@ -180,7 +180,7 @@ def compared_on_test_set(
 
 
 def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
-    """Return the test gains of pairs of runs.
+    """Return the test gain of each pair of runs.
 
     The runs alternate: a baseline network, a best network, and so on.
     """
@@ -189,12 +189,12 @@ def gains_of(objective: NetworkObjective, runs: Sequence[retraining.Retrained]) 
 
 
 def is_random(objective: NetworkObjective) -> bool:
-    """Return whether another seed gives another trained network."""
+    """Return whether another seed trains a different network."""
     return not {"initialisation", "order"}.isdisjoint(retraining.random_sources(objective.trainer))
 
 
 def note_randomness(record: NetworkRecord, objective: NetworkObjective) -> NetworkRecord:
-    """Store a note if no seed changes the training of the best trial."""
+    """If no seed changes the training of the best trial, store a note."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
         return record.with_stored({f"{UNSEEDED}/{record.best.number}": True})
     return record
@@ -211,7 +211,7 @@ def confirm_best_trial(
     """Train the best and the baseline network of a tested search on new seeds.
 
     A best trial is confirmed only once, with the number of seeds of its first confirmation. If
-    another study in the storage confirmed the same parameters, its training runs are used.
+    another study in the storage confirmed the same parameters, its training runs are reused.
     """
     best = record.best
     assert best is not None, "The search was tested."
@@ -225,7 +225,8 @@ def confirm_best_trial(
     if best.number not in record.confirmations:
         declared = _declaration(record, best, n_seeds, [*arms])
         name = f"{CONFIRMED}/{declared['began']}-{os.getpid()}"
-        # Another worker may have declared a confirmation at the same time. The first one counts.
+        # Another worker may have declared a confirmation at the same time. The first declaration
+        # counts.
         record = record.with_stored({name: declared}).refreshed(CONFIRMED)
     confirmed = record.confirmations[best.number]
     if confirmed["arms"] != [*arms]:
@@ -250,7 +251,7 @@ def confirm_best_trial(
 def _declaration(
     record: NetworkRecord, best: FrozenTrial, n_seeds: int, arms: list[int]
 ) -> Confirmed:
-    """Return the plan of a confirmation, with the seeds of an earlier confirmation if any."""
+    """Return the plan of a confirmation, with the seeds of an earlier confirmation, if any."""
     experiment = experiment_fingerprint(record.config)
     declared: Confirmed = {
         "began": datetime.now(UTC).isoformat(),
@@ -268,7 +269,7 @@ def _declaration(
 def _open(record: NetworkRecord) -> optuna.Study:
     """Create or load the study that stores the evaluations on new seeds.
 
-    The seeds follow from the experiment, not from the study.
+    The seeds depend on the experiment, not on the study.
     """
     name = confirmation_name(record.study.study_name)
     what = "best and baseline networks on new seeds"
@@ -293,16 +294,16 @@ class _NetworkEvaluation:
         experiment, params = self.arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
-        # A diverged run is a result, too, because the parameters can lead to divergence.
+        # A diverged run is also a result, because the parameters may cause the divergence.
         scores = scores_as_attributes(SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 
 
 def _earlier(record: NetworkRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
-    """Return other studies' confirmations of the same parameters and experiment, by time.
+    """Return confirmations of the same parameters and experiment in other studies, by time.
 
-    They are recognized by their seeds, because parameters and experiment determine the seeds. A
-    confirmation with fewer seeds has the first seeds of a confirmation with more seeds.
+    Equal seeds identify them, because parameters and experiment determine the seeds. If two
+    confirmations differ in the number of seeds, their first seeds are equal.
     """
     earlier = []
     attributes_of_others = attributes_in(record.study._storage)
@@ -345,8 +346,7 @@ def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
 def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, stop: Event) -> None:
     """Train the best trial's network and its baseline network on one new seed.
 
-    Nothing is trained for controls that have neither offsets nor a learning rate to try on another
-    seed.
+    A control without offsets, or without a learning rate to try on another seed, trains nothing.
     """
     best = record.best
     if best is None or record.is_restart or not record.arm.copied_settings:
@@ -375,8 +375,8 @@ def _arms(
 ) -> dict[int, tuple[NetworkObjective, Json]]:
     """Map each network of a confirmation to its experiment and its offsets.
 
-    Keys are :data:`BASELINE_ARM`, :data:`BEST_ARM` and :data:`FIRST_ARM`. The last two are omitted
-    if they would be equal to the first.
+    Keys are :data:`BASELINE_ARM`, :data:`BEST_ARM` and :data:`FIRST_ARM`. The last two keys are
+    omitted if their network would equal the baseline network.
     """
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
@@ -411,8 +411,8 @@ def is_affordable(
 ) -> bool:
     """Return whether a confirmation is short enough.
 
-    It must have at most as many training runs as the search had trials, and fit in the rest of
-    ``max_time``. Something in the training must be random.
+    It needs at most as many training runs as the search had trials, and it must fit in the rest of
+    ``max_time``. Also, something in the training must be random.
     """
     best = record.best
     count = n_training_runs(record)
@@ -429,7 +429,7 @@ class OwnScores(NamedTuple):
 
     scores: np.ndarray
     groups: np.ndarray | None = None
-    # The number of examples that are not of the largest class, for metrics such as AUC.
+    # The number of examples outside the largest class, for metrics such as AUC.
     n_rare: int | None = None
     most: float = math.inf  # The largest possible value of the metric.
 
@@ -437,7 +437,7 @@ class OwnScores(NamedTuple):
     def of(
         cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, comparison: TestComparison
     ) -> Self:
-        """Return the scores with what a comparison on the test set says about the metric."""
+        """Return the scores with the facts on their metric from a test-set comparison."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
         n_rare = None
         if is_share:
@@ -453,7 +453,7 @@ class ConfirmationRuns:
     """All training runs that confirm a best trial."""
 
     trial: int
-    rank: int  # The trial's position, from 1, among the study's confirmed best trials.
+    rank: int  # The trial's rank, from 1, among the study's confirmed best trials.
     seeds: tuple[int, ...]  # The K new seeds.
     own: OwnScores
     values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).
@@ -464,10 +464,7 @@ class ConfirmationRuns:
 
 
 def read_runs(record: NetworkRecord) -> ConfirmationRuns | None:
-    """Return the training runs that confirm the best trial.
-
-    It is :obj:`None` until all runs are made.
-    """
+    """Return the training runs that confirm the best trial, or :obj:`None` if some are missing."""
     best = record.best
     tested = own_scores(record)
     planned = None
@@ -509,22 +506,21 @@ class Confirmation:
 
     Attributes:
         trial: The number of the best trial.
-        rank: The position, from 1, of the best trial among the study's confirmed best trials.
-        level: The level of each CI. It is 0.95 for the first confirmed best trial. Each earlier
-            best trial halves the error rate 0.05.
+        rank: The rank, from 1, of the best trial among the study's confirmed best trials.
+        level: The level of each CI. It is 0.95 for the first confirmed best trial. Each further
+            confirmed best trial has half the error rate of the previous one.
         test_score: The test score of the best network of the search.
-        vs_baselines: The test score minus the mean score of baseline networks on the new seeds. It
-            is positive if the best network is better.
-        replication: The mean gain of the best trial's offsets on the new seeds. It is 0 without
+        vs_baselines: The test score minus the mean score of baseline networks on the new seeds. A
+            positive difference means that the best network is better.
+        replication: The mean gain of the best trial's offsets on the new seeds, or 0 without
             offsets.
-        hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's
-            hyperparameters. It is measured on the new seeds, without offsets. It is :obj:`None` if
-            no hyperparameters were searched.
+        hyperparameters: The mean gain of the best trial's hyperparameters over the first trial's,
+            on the new seeds and without offsets. :obj:`None` if no hyperparameters were searched.
         seeds: The new seeds.
-        gains: The gain of the offsets on each new seed. It is empty without offsets.
+        gains: The gain of the offsets on each new seed; empty without offsets.
         baselines: The score of the baseline network on each new seed.
-        earlier: The names of studies in the storage that confirmed the same parameters earlier.
-            The training runs are from the first of these studies.
+        earlier: The names of other studies in the storage that confirmed the same parameters
+            before. The training runs are from the first of these studies.
     """
 
     trial: int
@@ -541,10 +537,7 @@ class Confirmation:
 
 
 def read_confirmation(record: NetworkRecord) -> Confirmation | None:
-    """Return the confirmation of the best trial.
-
-    It is :obj:`None` if the trial is not confirmed.
-    """
+    """Return the confirmation of the best trial, or :obj:`None` without one."""
     runs = read_runs(record)
     if runs is None:
         return None
@@ -598,10 +591,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
 
 
 def own_scores(record: NetworkRecord) -> OwnScores | None:
-    """Return the test scores of the best network.
-
-    It is :obj:`None` before the test-set evaluation.
-    """
+    """Return the test scores of the best network, or :obj:`None` before the test."""
     evaluation = record.test_evaluation
     if evaluation is None:
         return None

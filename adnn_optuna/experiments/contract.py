@@ -1,4 +1,4 @@
-"""Contracts: files of a search's result. With them, others can repeat and check the result."""
+"""Contracts: files with which other people can repeat and check a search's result."""
 
 import contextlib
 import dataclasses
@@ -48,13 +48,12 @@ _EMBEDDED = (*_ARRAYS, "weight_train", "groups_test", "num_classes")
 
 @dataclasses.dataclass(frozen=True)
 class Contract(Printed):
-    """The result of a search, with all that others need to train its two networks again.
+    """The result of a search, with everything that others need to train its two networks again.
 
     Attributes:
         content: The content of the file as JSON. The reference describes each field.
-        weights: The trained weights of the best network, by their paths in the model.
-        data: The arrays of the dataset to write beside the contract. They are empty without
-            embedded data.
+        weights: The trained weights of the best network, by their path in the model.
+        data: The arrays of the dataset to write beside the contract; empty without embedded data.
     """
 
     content: Json
@@ -80,7 +79,7 @@ class Contract(Printed):
                 )
         params = {name: best.params[name] for name in objective.distributions}
         trained = {"params": params, **outcome(objective, starts[1], runs[1])}
-        # The user's functions of the trial made the model and training from these parameters.
+        # From these parameters, the user's functions of the trial made the model and the training.
         hyperparameters = {name: v for name, v in best.params.items() if name not in params}
         if hyperparameters:
             trained["hyperparameters"] = hyperparameters
@@ -104,15 +103,16 @@ class Contract(Printed):
                     f"The best network's {claim.metric} is {tested}, but {score} when it is "
                     "trained again here. Make the contract on the machine where it was tested."
                 )
-        # Convert the content to the form that is read from a file, in which tuples are lists.
+        # The content is converted to its form after reading from a file, in which tuples are
+        # lists.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, _weights_by_path(objective, runs[1].weights), data)
 
     def save(self, path: FilePath) -> None:
         """Write the contract, and the best network's trained weights in the same folder.
 
-        Beside ``fashion.contract.json``, the weights are in ``fashion.contract.HASH.npz``. Each
-        array has its path in the model as name. Embedded data are in
+        Beside ``fashion.contract.json``, the weights are in ``fashion.contract.HASH.npz``. The
+        name of each array is its path in the model. Embedded data are in
         ``fashion.contract.data.HASH.npz``. HASH is the beginning of the file's SHA-256. If you
         replace a contract, the old files with other hashes remain. Delete them unless you keep a
         copy of the old contract.
@@ -120,7 +120,7 @@ class Contract(Printed):
         Raises:
             ValueError: If the name of ``path`` does not end in ``.json``.
             FileNotFoundError: If the folder does not exist.
-            OSError: If a file cannot be written. The previous contract is then unchanged.
+            OSError: If a file cannot be written. The previous contract then remains unchanged.
         """
         check_output_file("path", path, ".json")
         path = Path(path)
@@ -237,10 +237,7 @@ def _weights_by_path(
 
 
 def embedded(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the arrays from which the dataset can be rebuilt.
-
-    Refuse arrays that are too large.
-    """
+    """Return the arrays from which the dataset can be rebuilt, or raise if they are too large."""
     values = {name: getattr(data, name) for name in _EMBEDDED}
     values["positive"] = data.positive_number
     arrays = {name: np.asarray(value) for name, value in values.items() if value is not None}
@@ -254,7 +251,7 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
 
 
 def who_can_verify(content: Json, *, has_data: bool) -> str:
-    """Return a sentence on who can check a contract, from the sources of its model and data."""
+    """Return a sentence on who can check a contract, which depends on its model and data."""
     dataset = content["objective"]["dataset"]
     if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
         return (
@@ -285,7 +282,7 @@ def outcome(objective: NetworkObjective, starts: Sequence[Start], run: Retrained
 
 def portable_config(config: Json) -> Json:
     """Return an objective's configuration without folders and without sketches of behaviour."""
-    # Sketches would add nothing, because a contract has hashes of the weights.
+    # A contract has hashes of the weights, so sketches would add nothing.
     with_settings = {key: value for key, value in config.items() if key != BEHAVIOUR}
     portable: Json = json.loads(json.dumps(with_settings))
     if "path" in portable["dataset"]:

@@ -1,4 +1,4 @@
-"""Read the files of a contract, which may come from an untrusted maker."""
+"""Readers of a contract's files, which may come from an untrusted maker."""
 
 import contextlib
 import dataclasses
@@ -29,13 +29,15 @@ ROLES = ("baseline", "best")
 SPLITS = ("train", "val", "test")
 FORMAT: dict[str, Any] = {"format": "adnn_optuna contract", "format_version": 1}
 PAIRS = range(10, 10_001)
-"""The possible numbers of pairs of a best and a baseline network that confirm a contract."""
+"""The allowed numbers of pairs (a best and a baseline network) in the confirmation of a
+contract.
+"""
 
 _MAX_BYTES = 32 * 2**20
 _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
 # The rule for each field: a type, a number within bounds (a whole number if the lower bound is
-# whole), or a list with so many numbers. Model, data and training are checked when they are built.
-# A field with "?" may be missing. Other fields are refused.
+# whole), or a list with a given number of numbers. Model, data and training are checked when they
+# are built. A field with "?" may be missing. Other fields are refused.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
     (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
@@ -66,7 +68,7 @@ _FIELDS = {
     for content, names in _SCHEMA
     for name in names.split()
 }
-# A training run may report further metrics.
+# A training run may report additional metrics.
 _METRIC = re.compile(r"(baseline|best)\.(train|val|test)_\w{1,100}")
 _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
@@ -90,11 +92,11 @@ class BreachedError(RefusedError):
 
 
 def read_contract(path: Path) -> Json:
-    """Return the content of a contract. Refuse files that are not a contract or were edited."""
+    """Return a contract's content. Raise an error for other files, and for edited contracts."""
     where = f"The file {os.fspath(path)!a}"
     try:
         with path.open("rb") as file:
-            # A larger file is cut off, and is then not valid JSON.
+            # A larger file is cut off, so it is not valid JSON.
             content = json.loads(file.read(_MAX_BYTES))
         sha256 = ""
         if isinstance(content, dict):
@@ -112,7 +114,7 @@ def read_contract(path: Path) -> Json:
     for field, (_, is_optional) in _FIELDS.items():
         if field in present or is_optional:
             continue
-        # A contract has no confirmation if no seed changes the training.
+        # If no seed changes the training, a contract has no confirmation.
         if field[0] != "confirmation" or "confirmation" in content:
             raise CannotCheckError(f"The field {'.'.join(field)} is missing.")
     judge = test_metric(content["objective"]["metric"])
@@ -131,7 +133,7 @@ def read_contract(path: Path) -> Json:
 def claim_of(content: Json) -> Claim:
     """Return the gain that a contract claims."""
     metric = test_metric(content["objective"]["metric"])
-    # Only the accuracy changes by the same step with each example.
+    # Only for the accuracy, each example changes the metric by the same step.
     resolution = 0.0
     if metric == "test_accuracy":
         resolution = 1 / content["split"]["test"]
@@ -145,7 +147,7 @@ def claim_of(content: Json) -> Claim:
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the path of each field. Refuse unknown fields and wrong values."""
+    """Yield the path of each field. Raise an error for unknown fields and wrong values."""
     name = f"{'.'.join(path)!a:.80}"[1:-1]
     if path in _OBJECTS and isinstance(node, dict):
         for key, value in node.items():
@@ -200,9 +202,9 @@ def contract_sha256(content: Json) -> str:
 
 
 def find_in(folder: Path, name: str, field: str, how: str) -> Path:
-    """Return a file in a folder. Refuse a name or a link that leads outside the folder.
+    """Return a file in a folder. Raise an error for a name or link that leads outside.
 
-    ``field`` is the contract's field with the name, and ``how`` the advice if the file is missing.
+    ``field`` is the contract's field with the name. ``how`` is the advice if the file is missing.
     """
     file = folder / name
     is_there = is_file(file)
@@ -215,14 +217,14 @@ def find_in(folder: Path, name: str, field: str, how: str) -> Path:
 
 
 def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file. They are empty if the file is broken or too large."""
+    """Return the arrays of an ``.npz`` file, or {} if the file is broken or too large."""
     where = f"{field}: {file.name!r}"
     if file.stat().st_size > most + 2**20:
         raise BreachedError(f"{where} is larger than any valid one.")
     content = io.BytesIO(file.read_bytes())
     if hashlib.sha256(content.getbuffer()).hexdigest() != sha256:
         raise BreachedError(f"{where} is not the file that was written.")
-    # A broken archive can raise any error.
+    # A broken archive may raise any error.
     with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
         n_unpacked = sum(entry.file_size for entry in archive.infolist())
         if n_unpacked <= most:

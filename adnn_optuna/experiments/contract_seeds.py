@@ -1,4 +1,4 @@
-"""Results on new seeds: the claims of a contract's maker, and the verifier's own results."""
+"""Results on new seeds: the claims of a contract's maker, and the results of the verifier."""
 
 import dataclasses
 import itertools
@@ -36,16 +36,16 @@ from adnn_optuna.stats.intervals import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
 
 FEWEST_PAIRS = 20
-"""The minimum number of pairs that a verifier trains. With fewer pairs, large forged gains would
-not be noticed.
+"""The minimum number of pairs that a verifier trains. Fewer pairs would not reveal large forged
+gains.
 """
 
-# The level is high, because many contracts are verified: 1 of 10,000 honest claims is rejected.
+# The level is high because many contracts are verified: 1 of 10,000 honest claims is rejected.
 _LEVEL = 0.9999
 
 
 def confirmation_content(facts: Confirmation | None) -> Json | None:
-    """Return a confirmation as entries of a contract. It is :obj:`None` without a confirmation."""
+    """Return a confirmation as entries of a contract, or :obj:`None` without a confirmation."""
     if facts is None:
         return None
     if len(facts.seeds) not in PAIRS:
@@ -79,7 +79,7 @@ def as_confirmation(entries: Json) -> Confirmation:
 
 
 def claimed_confirmation(contract: Json) -> Confirmation | None:
-    """Return the confirmation in a contract. It is :obj:`None` if the contract has none."""
+    """Return the confirmation in a contract, or :obj:`None`."""
     entries = contract.get("confirmation")
     if entries is None:
         return None
@@ -98,7 +98,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
     if not is_random(objective):
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
     n_seeds = len(claimed.seeds)
-    # Among thousands of derived seeds, two may be equal by chance.
+    # Two of thousands of derived seeds may be equal by chance.
     if len({*claimed.seeds}) < 0.99 * n_seeds:
         raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
     best = contract["best"]
@@ -130,7 +130,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
             raise BreachedError(
                 f"{where}.{name} is {value}, but {expected} follows from the rest of the contract."
             )
-    # On another machine, other examples may be predicted correctly, so the CIs may differ.
+    # Another machine may predict other examples correctly, so the CIs may differ.
     _, low, high = own_estimate(own, claimed.level)
     if claimed.test_score.high - claimed.test_score.low < 0.5 * (high - low):
         raise BreachedError(f"{where}.test_score has a CI too narrow for the test examples.")
@@ -181,10 +181,10 @@ def new_pairs(
 
 
 def not_replicated(contract: Json, found: Confirmation) -> str:
-    """Return a sentence if new pairs contradict the claimed mean gain. Otherwise it is empty.
+    """Return a sentence if new pairs contradict the claimed mean gain, or an empty text.
 
-    The more seeds the maker declared, the smaller is the allowed difference of the two means. No
-    other field of the contract changes it.
+    The allowed difference of the two means is smaller if the maker declared more seeds. No other
+    field of the contract affects it.
     """
     claimed = claimed_confirmation(contract)
     claim = claim_of(contract)

@@ -1,7 +1,7 @@
 """The arms of comparisons of networks: samplers and controls.
 
-Controls spend the same compute in other ways. All facts about an arm are in its entry of
-:data:`ARMS`.
+Controls use the same compute in other ways. Each entry of :data:`ARMS` has all facts about its
+arm.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ from adnn_optuna.samplers._random_restart import RandomRestartSampler
 class OneTrialObjective(NetworkObjective):
     """An objective whose study has a single trial.
 
-    Training determines the trial's only parameter.
+    The training determines the trial's only parameter.
     """
 
     @classmethod
     def in_space(cls, objective: NetworkObjective, space: ControlSpace) -> Self:
-        """Return an objective of this class like ``objective``, but in a new space."""
+        """Return an objective of this class that is like ``objective``, but in a new space."""
         objective.trainer  # noqa: B018 - refuses a function of the trial.
         return cls(**{**objective.arguments, "space": space})
 
@@ -54,8 +54,8 @@ class OneTrialObjective(NetworkObjective):
 class LongerObjective(OneTrialObjective):
     """Trains the baseline network once, for the epochs of all trials.
 
-    The trial's value is the value of its best epoch, and its parameter is the number of this
-    epoch. The trial reports the value of each epoch that was the best so far.
+    The trial's value is the value of its best epoch, and its parameter is this epoch's number.
+    When an epoch is better than all earlier epochs, the trial reports its value.
     """
 
     def _train(
@@ -69,14 +69,14 @@ class LongerObjective(OneTrialObjective):
         [run] = self.trainer.train([start], **limits, evaluate_each_epoch=True)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]
-        # A run that was cut off before the baseline's last epoch has no baseline network.
+        # If a run was cut off before the baseline's last epoch, there is no baseline network.
         if run.status != "timeout" or len(run.history) >= n_of_baseline:
             self.set_baseline(trial.study, run.history[:n_of_baseline][-1])
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         values = [self.value(metrics) for metrics in run.history]
         if math.isnan(values[0]):
             return [Outcome("diverged", None, run.metrics, trained)]
-        best = 0  # The first of equal epochs is the best.
+        best = 0  # Of equal epochs, the first one is the best.
         for epoch, value in enumerate(values):
             if epoch == 0 or self.improvement(value, values[best]) > 0:
                 best = epoch
@@ -89,8 +89,8 @@ class EnsembleObjective(OneTrialObjective):
     """Trains the baseline network and further networks from new seeds, and averages them.
 
     The trial's value is the value of the averaged predictions, and its parameter is the number of
-    trained networks. The trial reports the value of the average after each network. Diverged
-    networks are left out.
+    trained networks. After each network, the trial reports the average's value. The average omits
+    diverged networks.
     """
 
     def starts(self, params: Json) -> list[Start]:
@@ -134,7 +134,7 @@ class EnsembleObjective(OneTrialObjective):
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: Params) -> tuple[TrainingRun, Average] | None:
-        """Return the baseline network and the average, if they were trained last.
+        """Return the baseline network and the average, if the last training made them.
 
         They are returned only once, because they take much memory.
         """
@@ -144,8 +144,7 @@ class EnsembleObjective(OneTrialObjective):
         return baseline, average
 
 
-# The last trial of each objective: the number of its networks, its baseline network and its
-# average.
+# For each objective, the last trial's number of networks, baseline network and average.
 _TRAINED_LAST = weakref.WeakKeyDictionary[EnsembleObjective, tuple[int, TrainingRun, Average]]()
 
 
@@ -187,9 +186,9 @@ class GridOffsetSampler(RandomRestartSampler):
         return value
 
 
-# TPE starts after the baseline network and one random rate. With Optuna's default of ten, short
-# searches would only draw at random. The number is fixed, because a continued search must be equal
-# to an uninterrupted search.
+# TPE begins to learn after the baseline network and one random rate. With Optuna's default of ten
+# trials, short searches would only be random. The number is fixed, so a continued search equals an
+# uninterrupted search.
 _tpe_of_control = keyed(samplers.TPESampler, n_startup_trials=2)
 
 
@@ -212,9 +211,10 @@ def _of_all_epochs(objective: NetworkObjective, n: int | None) -> NetworkObjecti
 
 @dataclasses.dataclass(frozen=True)
 class NetworkArm(Arm):
-    """An arm that may search something other than offsets."""
+    """An arm that may search something else than offsets."""
 
-    # Returns the arm's objective from the compared objective and the number of trials.
+    # A function of the compared objective and the number of trials. It returns the arm's
+    # objective.
     objective: Callable[[NetworkObjective, int | None], NetworkObjective] = lambda o, _: o
 
 
@@ -226,7 +226,7 @@ def _of_shared_offset(objective: NetworkObjective, _: int | None) -> NetworkObje
 def _grid(
     seed: int, known: Mapping[str, BaseDistribution], n_trials: int | None
 ) -> GridOffsetSampler:
-    # If parameters are known, the baseline network was enqueued.
+    # If parameters are known, the baseline network has been enqueued.
     return GridOffsetSampler(seed, n_trials or 1, is_baseline_enqueued=bool(known))
 
 

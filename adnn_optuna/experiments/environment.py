@@ -1,4 +1,4 @@
-"""Describe the environment of this process, on which the bits of a training run depend."""
+"""The environment of this process, on which the bits of a training run depend."""
 
 import importlib.metadata
 import os
@@ -51,7 +51,7 @@ def describe_environment() -> Json:
 def n_threads(configured: int, kind: str) -> int:
     """Return the number of threads that TensorFlow uses.
 
-    Python or an environment variable may set it. The default is the number of cores.
+    Python code or an environment variable may set it. The default is the number of cores.
     """
     threads_of_shell = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = 0

@@ -25,27 +25,27 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, is_finite
 
-# If the model is a function of the trial, at most this many of its networks are kept in memory.
-# For each network, at most _N_TRAINERS trainers are kept.
+# If the model is a function of the trial, at most this number of its networks stay in memory. Each
+# network keeps at most _N_TRAINERS trainers.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
-_say_once = functools.cache(logger.info)  # Logs each message once in this process.
+_say_once = functools.cache(logger.info)  # Each message is logged once per process.
 
 
 class Network:
-    """A model and its dataset, with trainers that all its experiments share."""
+    """A model and its dataset, with the trainers that all its experiments share."""
 
     def __init__(self, model: AnyModel, dataset: Dataset) -> None:
         self.model: AnyModel = model
         self.dataset: Dataset = dataset
-        # The networks of a model that is a function of the trial, by the suggested parameters.
+        # If the model is a function of the trial, its networks, by the suggested parameters.
         self.of_params: dict[str, Network] = {}
         self._trainers: list[tuple[tuple[Training, str], Trainer]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Compiled graphs cannot be pickled, so another process builds its own.
+        # Compiled graphs cannot be pickled, so each process compiles its own graphs.
         return type(self), (self.model, self.dataset)
 
     @functools.cached_property
@@ -91,10 +91,11 @@ class Network:
 class Experiment:
     """A network, the space in which its initial values move, and the metric of its training.
 
-    The arguments are the same as for :class:`~adnn_optuna.InitOffsetObjective`, a subclass.
+    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, a subclass.
     """
 
-    # For a control, this is the compared experiment, whose baseline network the control also uses.
+    # If this is a control, the experiment that it is compared with; both have the same baseline
+    # network.
     compared: Self | None = None
 
     def __init__(
@@ -156,7 +157,7 @@ class Experiment:
             )
 
     def _set_mode(self) -> None:
-        """Let the direction decide when training ends early, if it monitors the metric."""
+        """If training monitors the metric, let the direction decide when training ends early."""
         settings = self.trainer.training
         is_auto = settings.patience is not None and settings.mode == "auto"
         if is_auto and settings.monitor == self.metric and not self._has_default_direction:
@@ -190,21 +191,21 @@ class Experiment:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of this class with which the experiment can be made again."""
+        """The arguments that create the same experiment again."""
         return {name: getattr(self, name) for name in inspect.signature(Experiment).parameters}
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The distributions of the offsets, by name.
 
-        They are empty if the model or the training is a Python function that takes the trial.
+        If the model or training is a function of the trial, this is empty.
         """
         if self.is_of_trial:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
     def replace(self, **parts: Any) -> Self:
-        """Return the experiment with other arguments. A new metric determines the direction."""
+        """Return the experiment with other arguments. A new metric sets the direction, too."""
         if "metric" in parts:
             parts.setdefault("direction", None)
         changed = type(self)(**{**self.arguments, **parts})
@@ -212,14 +213,15 @@ class Experiment:
         return changed
 
     def of(self, params: Params) -> Self:
-        """Return the experiment with the model and training that a trial's parameters give."""
+        """Return the experiment with the model and training for a trial's parameters."""
         if not self.is_of_trial:
             return self
-        of_model = FixedTrial(dict(params))  # This collects parameters of the model.
+        # This collects the parameters that the model suggests.
+        of_model = FixedTrial(dict(params))
         model: Any = self.model.model
         training: Any = self.training
         networks = self.model.of_params
-        # When layers are built, they draw seeds from global random sources. This must not change
+        # Layers draw seeds from global random sources when they are built. This must not change
         # the seeds of models that other threads build.
         with undisturbed():
             model_of_trial = model
@@ -231,7 +233,7 @@ class Experiment:
         key = repr(sorted(of_model.params.items()))
         network = networks.get(key)
         if network is None:
-            # Build a new Keras model each time, because training changes a model.
+            # Each call builds a new Keras model, because training changes a model.
             if hasattr(model_of_trial, "stateless_call"):
                 model_of_trial = functools.partial(model, FixedTrial(dict(params)))
             network = Network(model_of_trial, self.dataset)
@@ -261,7 +263,7 @@ class Experiment:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate of all training runs. It is None if a schedule or a trial sets it."""
+        """The learning rate of all training runs, or None if a schedule or a trial sets it."""
         training: Any = self.training
         if not self.is_of_trial:
             training = self.trainer.training
@@ -271,7 +273,7 @@ class Experiment:
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric. It is :obj:`None` if the metric has none."""
+        """The positive class of the metric, or :obj:`None`."""
         # If the model is a function of the trial, only the metric's name is known.
         is_of_class = unit_of(self.metric) is SHARE
         if not self.is_of_trial:
@@ -304,8 +306,8 @@ class Experiment:
 
     @property
     def made(self) -> Made:
-        """The model and training of a trial's parameters, in a short form that a study stores."""
-        # Convert it to the form in which a study returns it.
+        """The model and training for a trial's parameters, in a short form that a study stores."""
+        # The form is the same as after reading from a study.
         config = json.loads(json.dumps(self.trainer.config))
         model = config["model"]
         if "model" in model:
@@ -315,10 +317,10 @@ class Experiment:
 
     @property
     def unsearched(self) -> Self:
-        """The experiment of the baseline network.
+        """The experiment whose baseline network this experiment uses.
 
-        A control may train in another way. It then has the baseline network of the experiment with
-        which it is compared.
+        It differs only for a control that changes the training. Such a control uses the baseline
+        network of the experiment that it is compared with.
         """
         compared = self.compared
         if compared is None or compared.trainer is self.trainer:
@@ -335,32 +337,32 @@ class Experiment:
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
 
     def starts(self, params: Json) -> list[Start]:
-        """Return the starts of a trial's networks. Only an ensemble has more than one."""
+        """Return the starts of a trial's networks. Only ensembles have several."""
         return [self.start(params)]
 
     def moves(self, params: Json) -> bool:
-        """Return whether parameters move an initial value or average networks.
+        """Return whether parameters change initial values or average networks.
 
-        A random restart does neither.
+        The parameters of a random restart do neither.
         """
         return len(self.starts(params)) > 1 or any(self.start(params).offsets)
 
     def improvement(self, value: float, baseline: float) -> float:
-        """Return how much better ``value`` is than ``baseline``, in units of the metric."""
+        """Return the improvement of ``value`` over ``baseline``, in units of the metric."""
         if self.direction == StudyDirection.MINIMIZE:
             return baseline - value
         return value - baseline
 
     def value(self, metrics: Metrics) -> float:
-        """Return the selection metric of a training run. It is NaN if the run diverged."""
-        # A network whose weights are NaN would still have an accuracy.
+        """Return the selection metric of a training run, or NaN if the run diverged."""
+        # A network with NaN weights would still have an accuracy.
         if is_finite(metrics):
             return metrics[self.metric]
         return math.nan
 
 
 def takes_trial(function: object) -> bool:
-    """Return whether this is a function of a trial: it requires exactly one argument."""
+    """Return whether this is a function of a trial: it has exactly one required argument."""
     if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
         return False
     parameters = inspect.signature(function).parameters.values()
@@ -370,7 +372,7 @@ def takes_trial(function: object) -> bool:
 
 
 def _is_own(metric: str | Json, name: str) -> bool:
-    """Return whether a metric is the user's own and has this name.
+    """Return whether a metric is user-defined and has this name.
 
     The registered name of a user's class contains a ``>``.
     """

@@ -66,11 +66,10 @@ _COMPARED = (GREEDY, ANNEALING, RANDOM_RESTART)
 class InitOffsetObjective(NetworkObjective):
     """Adds offsets to the initial weights of a network, trains it, and returns its metric.
 
-    It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
-    of a study also trains the *baseline network*, whose offsets are all 0. It stores the value of
-    the baseline network as the user attribute ``adnn:baseline``. If the model or training is a
-    function of the trial, each new best trial also trains a baseline network with its own
-    hyperparameters.
+    Pass it to :meth:`optuna.study.Study.optimize`, with any sampler. The first trial of a study
+    also trains the *baseline network*, whose offsets are all 0. It stores this network's value as
+    the user attribute ``adnn:baseline``. If the model or training is a function of the trial, each
+    new best trial also trains a baseline network with its own hyperparameters.
 
     The study's pruner gets the metric after each epoch. Optuna's default
     :class:`~optuna.pruners.MedianPruner` is ignored. To use a median pruner, pass it an argument,
@@ -98,15 +97,16 @@ class InitOffsetObjective(NetworkObjective):
             together with the offsets.
         dataset: The dataset on which the network is trained.
         training: The training settings, or a function of the trial that returns them.
-        space: The space of the offsets: which initial values move, and how far.
+        space: The space of the offsets: which initial values change, and by how much.
         metric: The metric that selects the best trial, such as ``"val_accuracy"`` (the default;
             for regressions ``"val_r2"``), ``"val_loss"``, ``"train_accuracy"`` (as in the paper),
             or any Keras metric by name, such as ``"val_auc"``. ``val`` stands for the validation
             data, and ``train`` for the training data. For regressions, there are also
             ``"val_rmse"`` and ``"val_mae"``. Losses and errors are minimized.
-        direction: ``"minimize"`` or ``"maximize"``. Omit it if the metric's name determines it.
+        direction: ``"minimize"`` or ``"maximize"``. By default, the metric's name determines the
+            direction.
         seed: The seed of the initial weights and of the order of the batches.
-        catch: The errors that end only a trial and not the search.
+        catch: The errors that end only a trial, not the search.
         store_scores: Whether each trial stores the scores of the validation examples, for
             :func:`~adnn_optuna.overtuning`. Scores are stored only if the metric is a mean over
             single examples, and if they take at most 10 kB.
@@ -138,7 +138,7 @@ class InitOffsetObjective(NetworkObjective):
     def plan(
         self, arm: Arm, limits: LimitValues, batch_size: int | Literal["auto"], ending: Ending
     ) -> RunPlan:
-        """Return the plan of an arm's search: its objective, and how many trials train at once."""
+        """Return the plan of an arm's search: its objective, and the number of trials at once."""
         check_not_forked()
         _check_confirm(ending.confirm)
         gain = limits["max_gain"] or 0.0
@@ -164,7 +164,8 @@ class InitOffsetObjective(NetworkObjective):
         return RunPlan(
             objective,
             n_at_once,
-            # One more thread keeps all cores busy while a trial is stored and the next begins.
+            # One additional thread keeps all cores busy while a trial is stored and the next trial
+            # begins.
             n_threads=n_cores() + 1,
             ending=ending,
             first_step="" if is_compiled else "compiling",
@@ -172,7 +173,7 @@ class InitOffsetObjective(NetworkObjective):
         )
 
     def baseline_of(self, params: Params) -> Params:
-        """Return the parameters of the baseline network that has a trial's hyperparameters."""
+        """Return the parameters of the baseline network with a trial's hyperparameters."""
         return {**params, **self.of(params).baseline_params}
 
     def evaluate(self, trial: FrozenTrial, seed: int) -> float:
@@ -209,7 +210,7 @@ class InitOffsetObjective(NetworkObjective):
 
 
 def _check_confirm(confirm: Any) -> None:
-    """Refuse a number of new seeds that is too small to confirm a best trial."""
+    """Raise an error if a number of new seeds is too small to confirm a best trial."""
     is_number = is_integer(confirm) and (confirm == 0 or confirm >= FEWEST_SEEDS)
     if not is_number and confirm != "auto":
         raise WrongValueError(
@@ -221,7 +222,7 @@ def _check_confirm(confirm: Any) -> None:
 def objective_from_study(
     study: optuna.Study, data_dir: FilePath | None = None
 ) -> InitOffsetObjective:
-    """Rebuild the objective that a study stores. ``data_dir`` is the folder of its dataset."""
+    """Rebuild the objective that a study stores, with its dataset from ``data_dir``."""
     config: Any = study.user_attrs.get(CONFIG)
     if config is None:
         config = subject_of(study, Config)

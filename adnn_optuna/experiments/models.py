@@ -55,7 +55,7 @@ class RedrawnObjective:
         return self._objective.value(run.metrics)
 
     def _chance_limit(self) -> dict[str, float]:
-        """Return the largest accuracy that does not show that a network learned anything.
+        """Return the highest accuracy that does not show that a network learned anything.
 
         For other metrics, the result is empty.
         """
@@ -100,7 +100,7 @@ class TrainedModels:
 
     @property
     def settings(self) -> Json:
-        """The sizes of the splits, whether they are redrawn, and the name of the values."""
+        """The sizes of the splits, whether seeds redraw the splits, and the name of the values."""
         data = self._dataset
         n_test = len(data.y_test)
         resampled = None

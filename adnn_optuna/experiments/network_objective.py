@@ -28,9 +28,9 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers._trials import best_trial, check_direction
 
-# Studies whose baseline is known to be stored. The set saves a read, which is a transaction.
+# Studies that are known to store a baseline. The set saves a read, which is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
-_LONGEST = 10_000  # The maximum number of bytes for the scores of a trial.
+_LONGEST = 10_000  # The maximum number of bytes for a trial's scores.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
@@ -50,7 +50,7 @@ class NetworkObjective(Experiment):
                     for function in filter(takes_trial, (self.model.model, self.training)):
                         cast("Any", function)(trial)
                 objective = self.of(trial.params)
-            # A function raised a caught error, so there is no network to train.
+            # A function raised a caught error, so no network can be trained.
             if objective is self:
                 mark(cast("optuna.Trial", trial), "diverged")
                 return self
@@ -64,7 +64,7 @@ class NetworkObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study. Refuse a study of another objective."""
+        """Store the configuration in a study. Raise an error for a study of another objective."""
         self.check(study)
         facts = {
             stored.CONFIG: self.config,
@@ -75,7 +75,7 @@ class NetworkObjective(Experiment):
                 study.set_user_attr(name, value)
 
     def check(self, study: optuna.Study) -> None:
-        """Refuse a study with another direction, other parameters or another objective."""
+        """Raise an error for a study with another direction, other parameters or objective."""
         named = f"The study {study.study_name!r}"
         check_direction(study, self.direction)
         attrs = study.user_attrs
@@ -85,7 +85,7 @@ class NetworkObjective(Experiment):
             if differences:
                 raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
         elif not self.is_of_trial:
-            # A study of the same name may have been made for something else.
+            # A study with this name may have been created for another purpose.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 if trial.params.keys() != self.distributions.keys():
                     raise WrongValueError(
@@ -102,8 +102,7 @@ class NetworkObjective(Experiment):
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
         """Return the objective of a stored trial's parameters.
 
-        Raise an error if the user's functions now return another model or training for these
-        parameters.
+        If the user's functions return another model or training than before, raise an error.
         """
         stored_made = trial.user_attrs.get(stored.MADE)
         objective = self.of(trial.params)
@@ -115,26 +114,25 @@ class NetworkObjective(Experiment):
         return objective
 
     def set_baseline(self, owner: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
-        """Store the metrics of the baseline network of a study, or of a trial."""
+        """Store the metrics of the baseline network of a study or trial."""
         owner.set_user_attr(stored.BASELINE, self.value(metrics))
-        # The metrics are stored last. So if the metrics are stored, the value is stored, too.
+        # The metrics are stored last, so if they exist, the value exists, too.
         owner.set_user_attr(stored.BASELINE_METRICS, metrics)
 
     def train(
         self, trials: Sequence[optuna.Trial], *, may_prune: bool = True, **limits: Any
     ) -> list[Outcome]:
-        """Train trials of a study at the same time, and its baseline network if it is missing.
+        """Train several trials of a study at once and, if it is missing, the baseline network.
 
-        Only the baseline and intermediate values are stored in the study. The results are
-        returned, not told. ``limits`` are the arguments ``stop`` and ``deadline`` of
-        :meth:`Trainer.train`.
+        The study stores only the baseline and intermediate values. Results are returned, not told.
+        ``limits`` are the arguments ``stop`` and ``deadline`` of :meth:`Trainer.train`.
         """
-        # If the model is a function of the trial, networks have different graphs, and are trained
-        # one by one.
+        # If the model is a function of the trial, networks have different graphs, so they are
+        # trained one by one.
         if len(trials) == 1 or not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                # A trial that diverged while it suggested has no network to train. Its attributes
-                # are read only if errors are caught, because a read is a transaction.
+                # If a trial diverged while it suggested parameters, it has no network. Its
+                # attributes are read only if errors are caught, because a read is a transaction.
                 if self.catch and _ending(trials[0]) == "diverged":
                     return [Outcome("diverged")]
                 try:
@@ -142,7 +140,8 @@ class NetworkObjective(Experiment):
                 except UpdateFinishedTrialError:
                     if not all(map(has_ended, trials)):
                         raise
-                    return [Outcome("pruned") for _ in trials]  # Another worker has ended them.
+                    # Another worker has ended the trials.
+                    return [Outcome("pruned") for _ in trials]
                 except Exception as error:
                     if not _checks.is_out_of_memory(error):
                         raise
@@ -154,10 +153,9 @@ class NetworkObjective(Experiment):
         return [*itertools.chain(*each)]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
-        """Train a trial and return its metric. It is NaN if the training diverged.
+        """Train a trial and return its metric, or NaN if the training diverged.
 
-        A finished trial, such as ``study.best_trial``, is trained again without storing
-        anything.
+        A finished trial, such as ``study.best_trial``, is trained again, and nothing is stored.
         """
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)
@@ -171,7 +169,7 @@ class NetworkObjective(Experiment):
         pruner = study.pruner
         if _ending(trial) == "interrupted":
             raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
-        # Optuna sets its default pruner even if the user wants none.
+        # Optuna sets its default pruner even if the user does not want a pruner.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
             self.attach(study)
@@ -181,11 +179,11 @@ class NetworkObjective(Experiment):
             [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)
         except BaseException as error:
-            # An error of the storage must not hide this error.
+            # This error is more important than an error of the storage.
             with contextlib.suppress(Exception):
                 mark(trial, "interrupted")
                 if not isinstance(error, Exception | KeyboardInterrupt):
-                    # Optuna would leave the trial in the state RUNNING.
+                    # Otherwise, Optuna would leave the trial in the state RUNNING.
                     study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             raise
         if outcome.state == TrialState.PRUNED:
@@ -195,9 +193,9 @@ class NetworkObjective(Experiment):
         return outcome.value
 
     def take_tested(self, params: Params) -> Sequence[Any] | None:  # noqa: ARG002
-        """Return the baseline and the best network if they are in memory, and otherwise None.
+        """Return the baseline and the best network if they are in memory, or None.
 
-        Only an ensemble keeps them.
+        Only an ensemble keeps networks in memory.
         """
         return None
 
@@ -216,7 +214,7 @@ class NetworkObjective(Experiment):
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
                 pruned[run] = epoch + 1
-            # The baseline network is trained to its end, even if its trial is pruned.
+            # The baseline network completes its training, even if its trial is pruned.
             return run in pruned and not (is_first and starts[run] == baseline_start)
 
         if may_prune and not isinstance(study.pruner, NopPruner):
@@ -228,7 +226,7 @@ class NetworkObjective(Experiment):
             is_pruned = run.epochs > pruned.get(i, run.epochs)
             outcomes.append(objective._outcome(run, trials[i], is_pruned=is_pruned))
 
-        # The study and the trial of which no baseline network is stored yet.
+        # The study and the trial that have no stored baseline network yet.
         without_baseline: list[optuna.Study | optuna.Trial] = []
         if is_first:
             without_baseline.append(study)
@@ -249,7 +247,7 @@ class NetworkObjective(Experiment):
     def _run_of_baseline(
         self, starts: list[Start], runs: list[TrainingRun], limits: dict[str, Any]
     ) -> TrainingRun:
-        """Return the baseline network's run: one of the ``runs`` from ``starts``, or a new one."""
+        """Return the baseline network's run, which is one of ``runs`` from ``starts``, or new."""
         unsearched = self.unsearched
         if unsearched is self and self.baseline_start in starts:
             return runs[starts.index(self.baseline_start)]
@@ -258,14 +256,14 @@ class NetworkObjective(Experiment):
 
     @property
     def _stores_scores(self) -> bool:
-        # If samples have groups, the groups of the validation samples are not known.
+        # If samples have groups, the groups of the validation samples are unknown.
         is_grouped = self.dataset.groups_test is not None
         return self.store_scores and self.metric.startswith("val_") and not is_grouped
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
-        """Return whether a trial with this value is the best.
+        """Return whether a trial with this value is the best trial.
 
-        Of equal trials, the first is the best.
+        Of equal trials, the first one is the best.
         """
         best = best_trial(trial.study.get_trials(deepcopy=False), self.direction)
         if value is None or best is None:
@@ -291,7 +289,7 @@ class NetworkObjective(Experiment):
 
 
 def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
-    """Return the scores of the validation examples. It is None if they are too long."""
+    """Return the scores of the validation examples, or None if they are too long."""
     with collecting(trial) as logged:
         log_scores(trial, scores)
     examples, _ = logged[-1].attributes
@@ -308,10 +306,7 @@ def _has_baseline(study: optuna.Study) -> bool:
 
 
 def _ending(trial: optuna.Trial) -> str | None:
-    """Return the stored reason why a trial must end without a value.
-
-    It is None without a reason.
-    """
+    """Return the stored reason why a trial must end without a value, or None."""
     attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
     return attrs.get(stored.ENDED)
 
@@ -322,5 +317,5 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         trial.report(value, epoch)
         return trial.should_prune()
     except (UpdateFinishedTrialError, KeyError):
-        # Another worker considered this worker dead, or a user deleted the trial.
+        # Another worker took this worker for dead, or a user deleted the trial.
         return True

@@ -1,4 +1,4 @@
-"""The record of a search over networks: data read from the study, and numbers from them."""
+"""The record of a network's search: stored facts of a study, and numbers computed from them."""
 
 import dataclasses
 import math
@@ -22,8 +22,8 @@ from adnn_optuna.samplers._evaluations import made_evaluations
 
 CONFIRMATION_NAMES = ("trial", "arm", "seed")
 """The parameters that identify a training run on a new seed."""
-# The arms of a confirmation: the baseline network with the best trial's hyperparameters, the best
-# network, and the baseline network with the first trial's hyperparameters.
+# The networks of a confirmation: the baseline network with the best trial's hyperparameters, the
+# best network, and the baseline network with the first trial's hyperparameters.
 BASELINE_ARM, BEST_ARM, FIRST_ARM = range(3)
 
 
@@ -31,15 +31,15 @@ BASELINE_ARM, BEST_ARM, FIRST_ARM = range(3)
 class NetworkRecord(SearchRecord):
     """A snapshot of a network's search, with its test-set evaluations and confirmations."""
 
-    # How often each other study in the storage evaluated the same test set. The studies of a
-    # comparison count as one study.
+    # For each other study in the storage, the number of times that it evaluated the same test set.
+    # All studies of a comparison count as one study.
     test_evaluations_elsewhere: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     arms: ClassVar[Mapping[str, Arm]] = ARMS
 
     @classmethod
     def of(cls, read: StudyRead) -> Self:
-        """Return the record of a study. If stored, the best trial's own baseline is used."""
+        """Return the record of a study, with the best trial's own baseline if it is stored."""
         record = super().of(read)
         attrs = read.attrs
         baseline = attrs.get(stored.BASELINE, math.nan)
@@ -66,12 +66,12 @@ class NetworkRecord(SearchRecord):
 
     @property
     def is_as_passed(self) -> bool:
-        """Whether the search uses the user's space. Some arms use another space."""
+        """Whether the search uses the user's space. Some arms have another space."""
         return self.config["space"]["type"] == OffsetSpace.__name__
 
     @property
     def n_networks(self) -> int:
-        """The number of networks that the best trial averages. It is 1 without an ensemble."""
+        """The number of networks that the best trial averages, or 1 without an ensemble."""
         if self.best is None or not self.arm.later:
             return 1
         return max(self.best.intermediate_values, default=1)
@@ -80,7 +80,7 @@ class NetworkRecord(SearchRecord):
     def later_cost(self) -> str:
         """The extra cost of the best network, such as "prediction costs 3 times as much".
 
-        It is empty unless the network is an average.
+        If the network is not an average, the text is empty.
         """
         if self.n_networks > 1:
             return self.arm.later.format(n=self.n_networks)
@@ -88,16 +88,16 @@ class NetworkRecord(SearchRecord):
 
     @property
     def is_unseeded(self) -> bool:
-        """Whether it is stored that no seed changes the training of the best trial."""
+        """Whether the study stores that no seed changes the training of the best trial."""
         if self.best is None:
             return False
         return self.attrs.get(f"{stored.UNSEEDED}/{self.best.number}", False)
 
     @property
     def hyperparameter_gain(self) -> float:
-        """The best hyperparameters' gain over the first trial's hyperparameters.
+        """The gain of the best hyperparameters over the first trial's hyperparameters.
 
-        It is NaN if hyperparameters are not searched.
+        If no hyperparameters are searched, it is NaN.
         """
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
@@ -105,7 +105,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def positive(self) -> Any:
-        """The positive class of the metric. It is :obj:`None` if the metric has none."""
+        """The positive class of the metric, or :obj:`None`."""
         return self.config.get("positive")
 
     @property
@@ -120,10 +120,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_metrics(self) -> Metrics:
-        """The best network's test metrics, by name.
-
-        They are empty before the test-set evaluation.
-        """
+        """The best network's test metrics by name; empty before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["metrics"]
         return {}
@@ -135,7 +132,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_evaluation(self) -> TestEvaluation | None:
-        """The last test-set evaluation of the best trial. It is :obj:`None` if there is none."""
+        """The last test-set evaluation of the best trial, or :obj:`None`."""
         if self.best is None:
             return None
         for evaluation in reversed(self.test_evaluations):
@@ -145,12 +142,12 @@ class NetworkRecord(SearchRecord):
 
     @property
     def n_test_evaluations(self) -> float:
-        """How often the test set was evaluated, including by other studies of the storage."""
+        """The number of test-set evaluations, including those of other studies in the storage."""
         return len(self.test_evaluations) + sum(self.test_evaluations_elsewhere.values())
 
     @property
     def n_test_examples(self) -> int:
-        """The number of test examples. It is 0 before the test-set evaluation."""
+        """The number of test examples, or 0 before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["n_images"]
         return 0
@@ -159,7 +156,7 @@ class NetworkRecord(SearchRecord):
     def test_baseline(self) -> float:
         """The baseline network's metric on the test set.
 
-        It is NaN before the test-set evaluation, or if the training diverged.
+        Before the test-set evaluation, or if the training diverged, it is NaN.
         """
         if self.test_evaluation:
             return self.test_evaluation["baseline"]
@@ -167,7 +164,7 @@ class NetworkRecord(SearchRecord):
 
     @property
     def test_value(self) -> float:
-        """The best trial's metric on the test set. It is NaN before the test-set evaluation."""
+        """The best trial's metric on the test set, or NaN before the test-set evaluation."""
         if self.test_evaluation:
             return self.test_evaluation["best"]
         return math.nan
@@ -186,7 +183,7 @@ class NetworkRecord(SearchRecord):
     def gain_on_new_seed(self) -> float:
         """The best trial's gain over its baseline network on a new seed.
 
-        It is NaN if the two networks were not trained on it.
+        If the two networks were not trained on a new seed, it is NaN.
         """
         if self.best is None:
             return math.nan
@@ -217,7 +214,7 @@ def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
 def evaluations_elsewhere(
     own: optuna.Study, attrs: Attributes, others: Mapping[str, Attributes]
 ) -> dict[str, int]:
-    """Return how often each other study evaluated the same test samples, by its name."""
+    """Return how often each other study evaluated the same test samples, by study name."""
     own_name = own.study_name
     rows = attrs.get(stored.TEST_ROWS)
     if not rows:

@@ -1,4 +1,4 @@
-"""The result of a search of a network: its scores, its confirmation, and the best network."""
+"""The result of a network's search: its scores, its confirmation, and the best network."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
     import keras
     from optuna.trial import FrozenTrial
 
-_N_NAMED = 5  # The number of variables without offsets that a note names.
-# A test set is uneven if its largest class is at least this many times as frequent as the other
-# classes are on average.
+_N_NAMED = 5  # The number of variables without offsets that a note lists by name.
+# A test set is uneven if its largest class is at least this many times as frequent as the average
+# of all other classes.
 _UNEVEN = 1.5
 
 
@@ -82,10 +82,10 @@ _UNEVEN = 1.5
 class SearchResult(StudyResult):
     """The result of a search of a network.
 
-    If there is no best trial, methods that need the best network raise :exc:`ValueError`.
+    Without a best trial, methods that need the best network raise :exc:`ValueError`.
 
     Attributes:
-        record: The study's content when the result was made: trials, baseline, test scores and
+        record: The study's content at the time of the result: trials, baseline, test scores and
             confirmations.
     """
 
@@ -99,20 +99,20 @@ class SearchResult(StudyResult):
     def test_baseline(self) -> float:
         """The baseline network's metric on the test set.
 
-        It is NaN before the test-set evaluation, or if the training diverged.
+        Before the test-set evaluation, or if the training diverged, it is NaN.
         """
         return self.record.test_baseline
 
     @property
     def test_value(self) -> float:
-        """The best trial's metric on the test set. It is NaN before the test-set evaluation."""
+        """The best trial's metric on the test set, or NaN before the test-set evaluation."""
         return self.record.test_value
 
     @property
     def test_gain(self) -> float:
-        """How much better the best network is than the baseline network on the test set.
+        """The improvement of the best network over the baseline network on the test set.
 
-        It is NaN before the test-set evaluation.
+        Before the test-set evaluation, it is NaN.
         """
         return self.record.test_gain
 
@@ -120,18 +120,18 @@ class SearchResult(StudyResult):
     def test_metrics(self) -> Metrics:
         """The best network's metrics on the test set by name, such as ``accuracy``.
 
-        They are empty before the test-set evaluation.
+        Before the test-set evaluation, it is empty.
         """
         return self.record.test_metrics
 
     @functools.cached_property
     def confirmation(self) -> Confirmation | None:
-        """The best trial's results on new seeds. It is None before :meth:`confirm`."""
+        """The best trial's results on new seeds, or None before :meth:`confirm`."""
         return read_confirmation(self.record)
 
     @functools.cached_property
     def _trained(self) -> NetworkObjective:
-        """The objective. If it is not known, it is rebuilt from the study."""
+        """The objective, which is rebuilt from the study if necessary."""
         if self._objective is None:
             return NETWORKS.rebuilt(self.study, None)
         return self._objective
@@ -151,9 +151,9 @@ class SearchResult(StudyResult):
         """Train the best network again, and return it as a Keras model.
 
         For the control ``"ensemble"``, the model averages all networks. The model takes inputs in
-        the form of ``dataset.x_test``. A new table gets this form by
-        ``dataset.preprocessing.encoded(table)``. The model returns probabilities, or for a
-        regression, numbers in your units. Its variables have the same bits as in a contract.
+        the form of ``dataset.x_test``. To convert a new table to this form, call
+        ``dataset.preprocessing.encoded(table)``. The model returns probabilities, or numbers in
+        your units for a regression. Its variables have the same bits as in a contract.
         """
         return self._predictor().model()
 
@@ -171,7 +171,7 @@ class SearchResult(StudyResult):
             ``dataset.classes``.
 
         Raises:
-            ValueError: If the inputs differ in form from the dataset's inputs. If
+            ValueError: If the inputs are not in the form of the dataset's inputs. If
                 ``probabilities`` is set for a regression.
         """
         predictor = self._predictor()
@@ -183,7 +183,7 @@ class SearchResult(StudyResult):
     def test(self) -> SearchResult:
         """Evaluate the test set, and return a new result with the test scores.
 
-        If the best trial was tested before, nothing is trained. The old result does not change.
+        If the best trial was tested before, no network is trained. The old result does not change.
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
@@ -198,9 +198,9 @@ class SearchResult(StudyResult):
         does not change.
 
         The experiment and the best trial's parameters determine the new seeds. A best trial is
-        confirmed only once, so a call with another ``n`` adds nothing. If another study in the
-        storage confirmed the same parameters of the same experiment, its training runs are used.
-        Studies in other storages or in memory are not found.
+        confirmed only once, so a later call with another ``n`` has no effect. If another study in
+        the storage confirmed the same parameters of the same experiment, its training runs are
+        used. Studies in other storages or in memory are not found.
 
         Args:
             n: The number of new seeds, at least 6.
@@ -223,11 +223,12 @@ class SearchResult(StudyResult):
 
     @called_by_users
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
-        """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
+        """Return the result as a contract that others can check by :func:`~adnn_optuna.verify`.
 
         A contract contains the estimates on new seeds. If the best trial is not confirmed, it is
-        confirmed first. Then the baseline and the best network are trained again. This result does
-        not change. To get the confirmed result, call :meth:`confirm`, which then trains nothing.
+        confirmed first. Then the baseline and the best network are trained again. This result
+        object does not change. To get the confirmed result, call :meth:`confirm` afterwards, which
+        trains nothing.
 
         Args:
             data: ``"embed"`` writes the data, at most 50 MB, beside the contract, so that anyone
@@ -253,7 +254,7 @@ class SearchResult(StudyResult):
         return Contract.from_search(confirmed.record, self._trained, content, arrays)
 
     def _check_contract(self) -> None:
-        """Refuse a control that trains its best network otherwise than its baseline network."""
+        """Raise an error for a control that trains its two networks differently."""
         if self.best is None:
             return
         objective = self._trained.as_trained(self.best)
@@ -265,7 +266,7 @@ class SearchResult(StudyResult):
             )
 
     def _confirmed(self) -> SearchResult:
-        """Return the result with test scores, and with a confirmation if training is random."""
+        """Return the result with test scores and, if training is random, with a confirmation."""
         tested = self.test()
         assert tested.best is not None, "It was tested."
         if is_random(self._trained.of(tested.best.params)):
@@ -296,7 +297,7 @@ class SearchResult(StudyResult):
 
     @property
     def _is_baseline(self) -> bool:
-        """Whether the best trial is the baseline network: all its offsets are 0."""
+        """Whether the best trial is the baseline network, whose offsets are all 0."""
         return self.best is not None and {*self.best.params.values()} == {OffsetSpace.unmoved}
 
     def _further_scope(self) -> list[str]:
@@ -331,7 +332,7 @@ class SearchResult(StudyResult):
         return lines
 
     def _score_lines(self) -> list[Line]:
-        """Return lines with the test score and, if it is of another metric, with the accuracy."""
+        """Return lines with the test score and, if the metric is another, with the accuracy."""
         evaluation = self.record.test_evaluation
         scores = own_scores(self.record)
         if evaluation is None or scores is None:
@@ -410,7 +411,8 @@ class SearchResult(StudyResult):
         figures = [gain_figure(self.record)]
         if self.best is not None and self.confirmation is not None and self.confirmation.gains:
             figures.insert(0, replication_figure(self.record, self.best, self.confirmation))
-        # Restart numbers are names of seeds, so a figure of values by number would show nothing.
+        # Restart numbers are only names of seeds, so a figure of values by number would show
+        # nothing.
         if self.record.is_restart:
             return figures
         return [*figures, *places_figure(self.record)]
@@ -435,14 +437,14 @@ class SearchResult(StudyResult):
 
 
 def _compare_step(record: SearchRecord) -> Step:
-    """Return how to compare the search with other samplers, with equally many trials."""
+    """Return the command for comparing the search with other samplers, with as many trials."""
     n_trials = len(record.done_trials)
     in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
     return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:
-    """Return the notes on the number of test examples behind the scores of a comparison."""
+    """Return the notes on the number of test examples behind a comparison's scores."""
     tested = record.test_evaluation
     is_accuracy = units_of(record).test is ACCURACY
     sentences = []
@@ -534,7 +536,7 @@ def test_set_notes(record: NetworkRecord) -> list[str]:
 
 
 def unchanged_notes(record: NetworkRecord) -> list[str]:
-    """Return the note on variables that no offset changes. It is empty if there are none."""
+    """Return the note on variables that no offset changes, or an empty list."""
     config = record.config
     if config.get("space", {}).get("type") != "OffsetSpace":
         return []
@@ -551,7 +553,7 @@ def unchanged_notes(record: NetworkRecord) -> list[str]:
 def chance_notes(runs: Sequence[NetworkRecord]) -> list[str]:
     """Return notes on runs whose networks are not shown to have learned anything."""
     evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
-    # Only the accuracy shows whether a network learned. Other metrics may hide it.
+    # Only the accuracy shows whether a network learned. Other metrics may not show it.
     evaluations = [e for e in evaluations if "won" in e and "n_largest" in e]
     if not evaluations:
         return []
@@ -598,7 +600,7 @@ def data_notes(runs: Sequence[NetworkRecord]) -> list[str]:
 def _uneven_note(evaluation: TestEvaluation) -> str:
     """Return a note with the score of always predicting the largest class.
 
-    It is empty if the classes are even.
+    If the classes are even, it is empty.
     """
     n = evaluation.get("n_classes", 1)
     largest = evaluation.get("n_largest", 0)
@@ -613,7 +615,7 @@ def _uneven_note(evaluation: TestEvaluation) -> str:
 
 
 def _several_evaluations_note(record: NetworkRecord) -> str:
-    """Return the note on how often the test set was evaluated, and what that means."""
+    """Return the note on repeated test-set evaluations and their consequence."""
     n = len(record.test_evaluations)
     n_others = sum(record.test_evaluations_elsewhere.values())
     if n == 1:
@@ -628,7 +630,7 @@ def _several_evaluations_note(record: NetworkRecord) -> str:
 
 
 def _selection_data(record: NetworkRecord) -> str:
-    """Return a word for the data of the selection metric. It is empty for another metric."""
+    """Return a word for the data of the selection metric, or an empty text."""
     split = record.metric.partition("_")[0]
     return {"val": "validation", "train": "training"}.get(split, "")
 
@@ -636,7 +638,7 @@ def _selection_data(record: NetworkRecord) -> str:
 def replication_figure(
     record: NetworkRecord, best: FrozenTrial, confirmation: Confirmation
 ) -> Figure:
-    """Return a figure of the trials' gains in the search, and the gains on new seeds."""
+    """Return a figure of the trials' gains in the search, and of the gains on new seeds."""
     units = units_of(record)
     _, title = _verdict_on(confirmation)
     data = _selection_data(record) or "selection"

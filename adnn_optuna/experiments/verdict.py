@@ -24,8 +24,8 @@ from adnn_optuna.stats.intervals import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
-# In ordinary training runs, the accuracies of two processors with different bits differ by at most
-# this. The tolerance of a metric that is not within [0, 1] is relative.
+# In ordinary training runs, the accuracies on two processors with different bits differ by at most
+# this number. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
 
 _NOT_CHECKED = (
@@ -40,11 +40,10 @@ class Claim(NamedTuple):
     Attributes:
         metric: The metric on the test set.
         gain: The gain of the best network over its baseline network.
-        resolution: The step by which one test example changes the metric. It is 0 without such
-            steps.
+        resolution: The change of the metric by one test example, or 0 if examples differ in it.
         unit: The unit of the metric.
         sign: -1 if lower values are better, otherwise 1.
-        positive: The positive class of the metric. It is None if the metric has none.
+        positive: The positive class of the metric, or None.
     """
 
     metric: str
@@ -60,17 +59,17 @@ class Claim(NamedTuple):
         return shortened(score_in_words(self.metric, self.positive), 40)
 
     def tolerance(self, found: float) -> float:
-        """Return how far a network's metric may differ between two processors.
+        """Return the allowed difference of a network's metric between two processors.
 
         Args:
             found: The metric on this machine. For a metric that is not within [0, 1], the
-                tolerance is relative to this value.
+                tolerance is a share of this value.
         """
         scale = self.scale(found)
         return max(scale * TOLERANCE, 2 * self.resolution) + 1e-9 * scale
 
     def scale(self, found: float) -> float:
-        """Return the value to which a difference of the metric is relative.
+        """Return the value to which a difference of the metric is relative, or 1.
 
         It is 1 if differences are absolute.
         """
@@ -92,15 +91,15 @@ class Verdict(Printed):
             much to check the gain.
         reasons: A sentence for each fault, with the name of the contract's field.
         stated: The maker's statements that were not checked.
-        gain: The test gain that was measured here, with its 95% CI for other test examples. It is
-            a mean if the network was trained several times. It is :obj:`None` if the contract was
-            not reproduced.
-        half_width: How far a single training run here may differ from ``gain``, at 99%. It is 0 if
-            all bits are the same.
-        claim: The gain that the contract claims. It is None if the contract was not read.
-        confirmation: The maker's claims on new seeds. It is None without claims.
-        new_seeds: The results on the new seeds of this verification. It is None without new seeds.
-        are_drawn: Whether the new seeds were drawn. Otherwise, you passed them as ``seeds``.
+        gain: The test gain that was measured here, with its 95% CI for other test examples. If the
+            network was trained several times, it is the mean. It is :obj:`None` if the contract
+            was not reproduced.
+        half_width: The maximum distance of a single training run's gain from ``gain``, at 99%. It
+            is 0 if all bits are the same.
+        claim: The gain that the contract claims, or None if the contract was not read.
+        confirmation: The maker's claims on new seeds, or None.
+        new_seeds: The results on the new seeds of this verification, or None.
+        are_drawn: Whether the new seeds were drawn at random, instead of passed as ``seeds``.
     """
 
     status: Status
@@ -112,17 +111,17 @@ class Verdict(Printed):
     confirmation: Confirmation | None = None
     new_seeds: Confirmation | None = None
     are_drawn: bool = True
-    # The contract's file, if a command with this name alone can verify it.
+    # The file of the contract, if a command with this file name can verify it.
     _file: str = dataclasses.field(default="", compare=False)
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether training again gave the claimed results, exactly or within the tolerance."""
+        """Whether retraining gave the claimed results, exactly or within the tolerance."""
         return self.status in {"exact", "within_tolerance"}
 
     @property
     def replicates(self) -> bool:
-        """Whether the offsets are shown to gain on this verification's new seeds."""
+        """Whether this verification's new seeds show that the offsets gain."""
         return self.new_seeds is not None and self.new_seeds.replication.low > 0
 
     def _title(self) -> str:
@@ -211,10 +210,7 @@ class Verdict(Printed):
         return lines
 
     def _excess(self) -> list[Line]:
-        """Return a line with the claimed minus the measured mean gain.
-
-        It is empty if one of the two is unknown.
-        """
+        """Return a line with the claimed minus the measured mean gain, or an empty line."""
         claimed = self.confirmation
         new_seeds = self.new_seeds
         if self.claim is None or claimed is None or new_seeds is None or not new_seeds.gains:
@@ -326,7 +322,7 @@ class _Replication(NamedTuple):
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
-    """Return a table of the maker's claims on new seeds. It is empty without a claim."""
+    """Return a table of the maker's claims on new seeds, or an empty list."""
     if confirmation is None:
         return []
     lines = [

@@ -1,4 +1,4 @@
-"""Mean scores over test examples: of one network, and its difference from other networks."""
+"""Mean scores over test examples: one network's mean, and its difference from other networks."""
 
 import math
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ def score_estimate(
     *,
     level: float = 1 - ALPHA,
 ) -> Estimate:
-    """Return the mean score of one network, with the CI for other test examples.
+    """Return one network's mean score, with the CI for other test examples.
 
     Right and wrong answers (:obj:`bool`) have the CI of Clopper and Pearson (1934). If they are in
     groups, the CI uses the effective number of examples by Korn and Graubard (1998), Survey
     Methodology 24(2), 193-201. All other scores have the CI of Student's t. ``groups`` are the
-    numbers of the examples' groups. ``n_rare`` is the number of examples that are not of the
-    largest class. It is only for metrics within [0, 1] that are not a mean over examples, such as
-    AUC. If no example changes the metric, as with an AUC of 1, the CI is for this number of
-    examples. The metric is never above ``most``.
+    numbers of the examples' groups. ``n_rare`` is for metrics within [0, 1] that are not a mean
+    over examples, such as AUC. It is the number of examples outside the largest class. If no
+    example changes the metric, as with an AUC of 1, the CI is for ``n_rare`` examples. ``most`` is
+    the metric's maximum.
     """
     mean = float(scores.mean(dtype=np.float64))
     n = len(scores)
@@ -41,8 +41,8 @@ def score_estimate(
     if not is_right and n_rare is None:
         half = t_quantile(n_groups - 1, probability) * math.sqrt(variance)
         return Estimate(mean, mean - half, min(mean + half, most))
-    # A share of ``effective`` independent examples would have this variance. The ratio allows for
-    # the degrees of freedom.
+    # If a share is over ``effective`` independent examples, this is its variance. The ratio
+    # adjusts for the degrees of freedom.
     mean = min(max(mean, 0.0), 1.0)
     biased = variance * (n_groups - 1) / n_groups
     effective = 0.0
@@ -62,11 +62,11 @@ def difference_from_mean(
     *,
     level: float = 1 - ALPHA,
 ) -> Estimate:
-    """Return how much higher one network's mean score is than the mean of K other networks.
+    """Return one network's mean score minus the mean score of K other networks.
 
     The difference varies with the test examples and with the networks, so both variances are
-    added. Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
-    answers differ, the CI is by Bonett and Price (2012).
+    added. Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If all
+    networks give the same answers, the CI is by Bonett and Price (2012).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     mean = float(differences.mean())
@@ -76,7 +76,7 @@ def difference_from_mean(
     means_of_networks = others.mean(axis=1, dtype=np.float64)
     of_networks = float(means_of_networks.var(ddof=1)) / k
     total = of_examples + of_networks
-    half = total  # Here, the total is 0, or NaN if a training run has no finite metric.
+    half = total  # The total is 0, or NaN if a training run has no finite metric.
     probability = (1 + level) / 2
     largest = float(np.abs(scores).max())
     if total * len(scores) > _NOTHING * largest**2:
@@ -84,7 +84,7 @@ def difference_from_mean(
         freedom = total**2 / parts
         half = t_quantile(freedom, probability) * math.sqrt(total)
     elif is_right or (n_rare and total >= 0):
-        # No answer differs here, but answers to other examples may differ.
+        # All answers agree here, but answers to other examples may differ.
         half = t_quantile(math.inf, probability) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return estimate_around(mean, half)
 
@@ -109,8 +109,8 @@ def mean_gain(
 def effective_number(groups: np.ndarray) -> float:
     """Return how many independent samples would give as precise a mean: (Σ n)² / Σ n².
 
-    The n are the sizes of the groups. The number is exact if the samples of a group are equal
-    (Kish 1965, Survey Sampling). Otherwise it is too small.
+    n is the size of a group. The number is exact if a group's samples are equal (Kish 1965, Survey
+    Sampling). Otherwise, it is too small.
     """
     sizes = np.bincount(groups).astype(float)
     squares = sizes**2
@@ -120,11 +120,11 @@ def effective_number(groups: np.ndarray) -> float:
 def variance_of_mean(
     values: np.ndarray, groups: np.ndarray | None, *, are_alike: bool
 ) -> tuple[float, float]:
-    """Return the variance of a mean over examples, and the number of groups behind it.
+    """Return the variance of a mean over examples, and its effective number of groups.
 
-    The variance follows from the groups' sums s. A few groups may have most of the variance, such
-    as the positive examples for the AUC. So the number of groups is (Σ s²)² / Σ s⁴, after
-    Satterthwaite (1946).
+    The variance follows from the groups' sums s. A few groups may cause most of the variance, such
+    as the positive examples for the AUC. So the effective number of groups is (Σ s²)² / Σ s⁴,
+    after Satterthwaite (1946).
     """
     if groups is None:
         groups = np.arange(len(values))

@@ -1,4 +1,4 @@
-"""CIs of a mean by Student's t, of shares and of a test gain, and shares of unseen seeds."""
+"""CIs of means, shares and test gains, and the share of seeds that a sample of seeds may miss."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
 
 def n_counted(comparison: TestComparison) -> float:
-    """Return the number of independent images. Images that are equal or in a group count once."""
+    """Return the number of independent images. Equal images, and images of a group, count once."""
     return comparison.get("n_groups", comparison["n_images"])
 
 
 def chance_limit(n_largest: float, n: float) -> float:
     """Return the highest accuracy that does not show that a network learned anything.
 
-    Always predicting the largest class, which has ``n_largest`` of n examples, may reach it by
-    chance.
+    By chance, a network that always predicts the largest class may reach it. This class has
+    ``n_largest`` of n examples.
     """
     share = n_largest / n
     return share + Z * math.sqrt(share * (1 - share) / n)
@@ -34,9 +34,9 @@ def unseen_share(n: int) -> float:
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95% interval of the difference of two proportions of the same images.
 
-    ``won`` images are right only with the first network, and ``lost`` images only with the second.
-    The interval is by Bonett and Price (2012), Journal of Educational and Behavioral Statistics
-    37(4), 479-488.
+    ``won`` is the number of images that only the first network classifies correctly, and ``lost``
+    that only the second does. The interval is by Bonett and Price (2012), Journal of Educational
+    and Behavioral Statistics 37(4), 479-488.
     """
     n = n_images + 2
     p_won = (won + 1) / n
@@ -48,7 +48,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
 
 
 def gain_interval(comparison: TestComparison, gain: float) -> tuple[float, float]:
-    """Return the 95% interval of a test gain for other test images. It is NaN if it is unknown."""
+    """Return the 95% interval of a test gain for other test images, or NaN if it is unknown."""
     if math.isnan(comparison["baseline"]):
         return math.nan, math.nan
     if (error := comparison.get("standard_error")) is None:
@@ -68,9 +68,9 @@ def t_quantile(degrees: float, probability: float) -> float:
 def student_half_width(
     values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
 ) -> float:
-    """Return the half width of a CI for the true mean, or for the mean of ``n_others`` values.
+    """Return the half width of a CI for the true mean, or the mean of ``n_others`` values.
 
-    It is at least ``resolution``.
+    The half width is at least ``resolution``.
     """
     n = len(values)
     spread = t_quantile(n - 1, (1 + level) / 2) * stdev(values)

@@ -1,17 +1,18 @@
-"""The rule that keeps or rejects a change. It compares a candidate with the best version so far.
+"""The rule that keeps or rejects a change, by comparing it with the best version so far.
 
-All runs have new seeds. After r runs, the mean gain of a candidate over the best version must be
-above c (1 + 1 / (2 r)) standard deviations of a run. Otherwise the candidate is given up. A
-candidate is kept if its gain is still large enough after its last allowed run. Most useless
-changes end after one run.
+All runs have new seeds. After r runs, a candidate's mean gain over the best version must exceed c
+(1 + 1 / (2 r)) standard deviations of a run. If it does not, the candidate is given up. A
+candidate is kept if it passes this check after its last allowed run. Most useless changes end
+after one run.
 
-The standard deviation is pooled over the runs of the baseline and of the candidates that were
-kept. Candidates that were given up do not count. If they have several runs, they were promising at
-first, and the spread of their runs is a third too large.
+The standard deviation is pooled over the runs of the baseline and of kept candidates. Candidates
+that were given up do not count. Those with several runs looked promising at first, so the spread
+of their runs is a third too large.
 
-The function :func:`threshold` chooses c. A useless candidate is kept with the probability
-``level``, if the noise is normal and equal in all candidates. The threshold allows for the errors
-of the best mean and of the standard deviation. ``studies/keep.py`` simulates other noise.
+The function :func:`threshold` chooses c so that a useless candidate is kept with probability
+``level``. This assumes noise that is normal and equal in all candidates. The threshold allows for
+the errors of the best mean and of the standard deviation. ``studies/keep.py`` simulates other
+noise.
 """
 
 import functools
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FEWEST_RUNS = 3  # A baseline needs this many successful runs for its standard deviation.
-_N_SIMULATED = 100_000  # With this number, a level of 0.01 is met within 6%.
+_N_SIMULATED = 100_000  # With this number, the actual level is within 6% of a level of 0.01.
 _EQUAL = 1e-12  # Smaller gains, relative to the values, are rounding errors.
 
 
@@ -56,13 +57,13 @@ def judged(
     """Return which candidates are kept, which are given up, and after how many runs.
 
     Args:
-        values: The values of the runs along the last axis, which has as many places as a candidate
-            may have runs. Higher values are better. A failed run has the value NaN.
+        values: The values of the runs along the last axis, whose length is the maximum number of
+            runs. Higher values are better. A failed run has the value NaN.
         n_made: The number of runs that were made.
         standard: The numbers with which each candidate is compared.
 
-    A candidate is given up after two or more failed runs if they outnumber the others. After the
-    last run, each failed run counts as the worst run of the candidate and the best version.
+    If two or more runs failed and outnumber the successful ones, the candidate is given up. After
+    the last run, each failed run counts as the worst run of the candidate and the best version.
     """
     runs = np.arange(1, values.shape[-1] + 1)
     is_made = runs <= n_made[..., np.newaxis]
@@ -113,8 +114,8 @@ def pooled(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def _more_at_first(runs: Any) -> Any:
-    """Return the factor of the threshold.
+    """Return the factor of the threshold, which is larger for few runs.
 
-    It is larger for few runs, to end useless candidates early.
+    So useless candidates end early.
     """
     return 1 + 0.5 / runs

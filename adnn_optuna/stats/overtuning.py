@@ -1,14 +1,13 @@
-"""The value on new examples of a configuration that validation examples selected.
+"""An estimate of a selected configuration's value on new examples, from validation examples.
 
-The examples are split at random many times, without dividing groups. In each split, two thirds
-select the best trial, and the last third evaluates it. Tsamardinos, Greasidou and Borboudakis
-(2018), Machine Learning 107:1895-1922, use bootstrap resamples instead. The mean of a resample
-differs from the mean of all examples as much as the mean of all examples differs from the true
-value. The mean of two thirds differs less from the mean of all examples: its variance is half as
-large. So two thirds select nearly the same trial as all examples, and the estimate is less
-pessimistic.
+The examples are split at random many times, without dividing groups. In each split, two thirds of
+the examples select the best trial, and the last third evaluates it. Tsamardinos, Greasidou and
+Borboudakis (2018), Machine Learning 107:1895-1922, use bootstrap resamples instead. The mean of a
+resample varies around the mean of all examples as much as that mean varies around the true value.
+The mean of two thirds has only half of this variance. So two thirds select nearly the same trial
+as all examples, and the estimate is less pessimistic.
 
-On average, a trial's value on the left-out thirds should be its value on all examples. The
+On average, a trial's value on the left-out thirds should equal its value on all examples. A
 difference is an error of the random splits, so it is subtracted (a control variate: Owen 2013,
 Monte Carlo theory, methods and examples, section 8.9).
 """
@@ -27,17 +26,16 @@ from adnn_optuna.stats.paired_differences import share_interval
 
 FEWEST_GROUPS = 10  # With fewer examples or groups, a third of them is too small.
 _SELECTING = 2 / 3
-_MOST_PARTS = 200  # Each part of the examples is left out once.
+_MOST_PARTS = 200  # Each part of the examples is omitted once.
 
 
 class RandomSplits(NamedTuple):
-    """The findings of random splits of examples, for T trials."""
+    """The results of random splits of examples, for T trials."""
 
     new_data: Estimate  # The expected value of the selected trial on new examples.
     variance: float  # The variance of the expected value.
     selected: np.ndarray  # For each trial, the share of splits that select it.
-    # Each trial's mean value in the splits that select it. It is NaN if no split selects the
-    # trial.
+    # Each trial's mean value in the splits that select it, or NaN if no split selects it.
     left_out: np.ndarray
 
 
@@ -72,7 +70,7 @@ class Means:
     def influences(self, trial: int) -> np.ndarray:
         """Return each group's influence on a trial's value.
 
-        The squares add up to the value's variance.
+        The sum of their squares is the value's variance.
         """
         deviations = self._sums[trial] - self._sizes * self.values[trial]
         return deviations / self._sizes.sum()
@@ -81,8 +79,8 @@ class Means:
 class Metric:
     """Any metric: ``function(labels, predictions)``, for predictions of shape (n, T).
 
-    On a part of the examples, it may raise :exc:`ValueError` or return NaN. No value is below
-    ``least`` or above ``most``.
+    On a part of the examples, it may raise :exc:`ValueError` or return NaN. All values are between
+    ``least`` and ``most``.
     """
 
     n_splits = 100
@@ -110,7 +108,7 @@ class Metric:
             self.n_rare = int(counts.sum() - counts.max())
 
     def _possible(self) -> tuple[float, float]:
-        """Return the range of possible values, from perfect and opposite predictions."""
+        """Return the range of possible values, from perfect and from opposite predictions."""
         classes, places = np.unique(self._labels, return_inverse=True)
         opposite = classes[::-1][places]
         best = self._value_of(self._labels)
@@ -122,7 +120,7 @@ class Metric:
         return -math.inf, best if worst < best else math.inf
 
     def _value_of(self, predictions: np.ndarray) -> float:
-        """Return the rounded value of predictions. It is NaN if the metric refuses them."""
+        """Return the rounded value of predictions, or NaN if the metric does not accept them."""
         value = math.nan
         with contextlib.suppress(Exception), np.errstate(all="ignore"):
             value = float(self._function(self._labels, predictions.astype(np.float32)))
@@ -139,7 +137,7 @@ class Metric:
         return values
 
     def influences(self, trial: int) -> np.ndarray:
-        """See :meth:`Means.influences`. They come from a jackknife over at most 200 parts."""
+        """See :meth:`Means.influences`. They are from a jackknife over at most 200 parts."""
         parts = np.arange(self.n_groups) % _MOST_PARTS
         n_parts = int(parts.max()) + 1
         without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]
@@ -171,13 +169,14 @@ def random_splits(
         selected[split] = np.nan_to_num(of_selecting, nan=-math.inf).argmax()
         on_left_out[split] = measure.on(1 - selects, slice(None))
         after_split()
-    # Metrics of few examples, such as the F1 of two positives, are biased. The bias is subtracted.
+    # For few examples, metrics are biased, such as the F1 of two positives. The bias is
+    # subtracted.
     gaps = on_left_out - measure.values
     on_left_out -= np.nansum(gaps, axis=0) / np.maximum(np.isfinite(gaps).sum(axis=0), 1)
     selected_values = on_left_out[np.arange(measure.n_splits), selected]
     best = int(np.nanargmax(measure.values if maximize else -measure.values))
-    # Let m examples select, and let the other k evaluate. Given all n = m + k examples, the mean
-    # of the k has m / k times the variance of the mean of all n.
+    # m examples select, and the other k examples evaluate. Given all n = m + k examples, the
+    # variance of the mean of k is m / k times the variance of the mean of all n.
     variance_of_splits = float(np.nanvar(selected_values, ddof=1))
     variance = variance_of_splits * (n_groups - n_selecting) / n_selecting
     has_value = np.isfinite(selected_values)
@@ -195,14 +194,14 @@ def on_new_seeds(
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
-    The best value is too good for two reasons: the configuration was selected, and its seed was
-    selected. On new seeds, only the configuration's share of this excess remains. To estimate this
-    share, the mean scores of all trials are subtracted from the scores of the runs. The share is
-    the covariance of two runs over examples, divided by their variance.
+    The best value is too good for two reasons: its configuration and its seed were both selected.
+    On new seeds, only the configuration's share of this excess remains. To estimate the share, the
+    mean scores of all trials are subtracted from the runs' scores. The share is the covariance of
+    two runs over examples, divided by their variance.
 
     ``runs`` are the configuration's scores with K new seeds, of shape (K, n). ``scores`` are the
-    scores of all trials, of shape (n, T). The study's best value is higher than on new data by
-    ``optimism``.
+    scores of all trials, of shape (n, T). ``optimism`` is the study's best value minus the value
+    on new data.
     """
     k = len(runs)
     beyond = runs - scores.mean(axis=1)
@@ -220,12 +219,12 @@ def on_new_seeds(
 
 
 def _estimate(value: float, variance: float, measure: Means | Metric, trial: int) -> Estimate:
-    """Return an estimate with its CI. The ends are NaN if no example changes the value.
+    """Return an estimate with its CI. If no example changes the value, the ends are NaN.
 
-    The CI covers two CIs. The first follows from ``variance``. If the value is a share, it is the
-    CI for as many examples as give this variance. The second follows by :func:`score_estimate`
-    from the examples' influences on a trial's value, because few examples may have most of the
-    variance. For right and wrong answers, there is only the first CI.
+    The CI contains two CIs. The first follows from ``variance``. If the value is a share, the
+    first CI assumes the number of examples that gives this variance. The second follows by
+    :func:`score_estimate` from the examples' influences on a trial's value, because a few examples
+    may cause most of the variance. For right and wrong answers, there is only the first CI.
     """
     value = min(max(value, measure.least), measure.most)
     half = Z * math.sqrt(variance)

@@ -1,20 +1,21 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
-A :class:`PairedDesign` is the plan of the pairs. It decides which pairs count, which claims cannot
-be decided yet, and how wide a CI is. Comparisons and rechecks share these rules.
+A :class:`PairedDesign` is the plan of the pairs. It decides which pairs count, which claims are
+still open, and how wide CIs are. Comparisons and rechecks share these rules.
 
-The values of two arms with the same seed form a pair. The verdict is on the centre of the pairs'
-differences, which are assumed to be symmetric about this centre. Each claim has one interval. Its
-level is 1 - α/m if m claims share α (Bonferroni). The verdict follows from the interval.
+Two arms' values with the same seed form a pair. The verdict is about the centre of the pairs'
+differences, and assumes that they are symmetric about it. Each claim has one interval. If m claims
+share α, its level is 1 - α/m (Bonferroni). The verdict follows from the interval.
 
-*   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
+* In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
     (Hartigan 1969, Using subsample values as typical values, JASA 64:1303). With 4 to 7 seeds, or
-    too few seeds for sign flips and m claims, it is Student's t.
-*   *Not worse* has a bound of its own, one-sided at level 1 - α/m.
-*   In a sequential design, the interval inverts an e-process, see
-    :mod:`adnn_optuna.stats.sequential`. After each pair, you may read the verdict, stop or go on.
-*   Differences within a region of practical margin do not matter (Kruschke 2018, Advances in
-    Methods and Practices in Psychological Science 1:270).
+    with too few seeds for sign flips of m claims, the interval is Student's t.
+*   *Not worse* has a separate bound, which is one-sided at level 1 - α/m.
+* In a sequential design, the interval inverts an e-process, see
+    :mod:`adnn_optuna.stats.sequential`. After each pair, you may read the verdict, and stop or
+    continue.
+*   Differences within the margin do not matter in practice (Kruschke 2018, Advances in Methods and
+    Practices in Psychological Science 1:270).
 """
 
 import dataclasses
@@ -44,11 +45,13 @@ from adnn_optuna.stats.sequential import (
 
 VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 
-OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds may change these.
-MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
+# Further seeds may change these verdicts.
+OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")
+# A difference of up to 0.1 percentage points of accuracy does not matter in practice.
+MARGIN = 0.001
 FEWEST_PLANNED = 4  # With fewer pairs, Student's t has hardly any power.
-MAX_EXACT = 16  # With up to this many pairs, all subsets are used.
-_FEWEST_FLIPPED = 8  # With fewer pairs, there are too few sign flips for an interval.
+MAX_EXACT = 16  # Up to this number of pairs, all subsets are used.
+_FEWEST_FLIPPED = 8  # With fewer pairs, an interval has too few sign flips.
 NORMAL = "normal differences"  # The assumption of Student's t.
 SYMMETRIC = "symmetric differences"  # The assumption of sign flips and of the e-process.
 NO_SPREAD = "no CI, because no value varies"
@@ -59,7 +62,7 @@ _FEWEST_FOR_SKEW = 12  # With fewer pairs, skewness cannot be tested.
 
 
 class Ends(NamedTuple):
-    """The ends of a confidence interval, and one-sided bounds with the same error rate."""
+    """The ends of a CI, and one-sided bounds with the same error rate."""
 
     low: float = math.nan
     high: float = math.nan
@@ -67,17 +70,17 @@ class Ends(NamedTuple):
     at_most: float = math.nan
 
     def times(self, size: float) -> "Ends":
-        """Return the ends for differences that are larger by a factor."""
+        """Return the ends for differences that are multiplied by a factor."""
         return Ends(*(size * end for end in self))
 
     def if_equal_apart_by(self, resolution: float) -> "Ends":
-        """Return the ends. If they are equal, move them apart by one ``resolution``."""
+        """Return the ends. If they are equal, widen them by one ``resolution``."""
         if self.low != self.high:
             return self
         return Ends(*2 * (self.low - resolution / 2, self.low + resolution / 2))
 
     def within(self, most: float) -> "Ends":
-        """Return the ends, clipped to differences of at most this size."""
+        """Return the ends, limited to differences of at most this size."""
         return Ends(
             max(self.low, -most),
             min(self.high, most),
@@ -88,18 +91,18 @@ class Ends(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """How much better one arm is than another, on the first seeds that both have.
+    """The difference of two arms, on the first seeds that both arms have.
 
     Without a pair, all numbers are NaN. ``low`` and ``high`` are the ends of the CI of the
     differences' centre, at level 1 - 0.05 / m for m claims. They are NaN without a claim, or if
-    ``reason`` says why there is no CI. ``win_rate`` is the share of pairs in which ``arm`` has the
-    higher value, where a tie counts half. It has a 95% interval by Clopper and Pearson. This
-    interval is NaN in a sequential design, because it is not valid there. The verdict is
-    :obj:`None` if the difference is shown without a claim. ``reason`` says why the verdict must be
-    inconclusive, or which seeds do not count. ``worst`` is the smallest difference. If
-    ``assumption`` is not empty, the verdict is only valid under this assumption. ``at_least`` and
-    ``at_most`` are one-sided bounds at the same level as the interval. ``at_least`` decides
-    whether the verdict is *not worse*.
+    there is no CI, and then ``reason`` says why. ``win_rate`` is the share of pairs in which
+    ``arm`` has the higher value; a tie counts half. It has a 95% interval by Clopper and Pearson.
+    In a sequential design, this interval is not valid, so it is NaN. If the difference has no
+    claim, the verdict is :obj:`None`. ``reason`` says why the verdict must be inconclusive, or
+    which seeds do not count. ``worst`` is the smallest difference. If ``assumption`` is not empty,
+    the verdict is only valid under this assumption. ``at_least`` and ``at_most`` are one-sided
+    bounds at the same level as the interval. ``at_least`` decides whether the verdict is *not
+    worse*.
     """
 
     arm: str
@@ -123,7 +126,7 @@ class PairedDifference:
 
     @property
     def estimate(self) -> Estimate:
-        """The mean difference with its CI. The ends are NaN if there is no CI."""
+        """The mean difference with its CI. Without a CI, the ends are NaN."""
         return Estimate(self.mean, self.low, self.high)
 
     @property
@@ -147,13 +150,13 @@ class PairedDifference:
         )
 
     def with_ends(self, ends: Ends) -> "PairedDifference":
-        """Return the same difference with another CI, and its verdict if there is a claim."""
+        """Return the same difference with another CI and, if there is a claim, its new verdict."""
         verdict = None if self.verdict is None else verdict_of(ends, self.margin)
         return dataclasses.replace(self, verdict=verdict, **ends._asdict())
 
 
 Claim = tuple[str, str]
-"""A claim: the labels of two arms, of which the first is claimed to be better."""
+"""A claim: the labels of two arms. The claim is that the first arm is better."""
 
 Validity = Literal["fixed", "few", "sequential", "added", "unpaired", "new data"]
 """When the CIs of differences are valid, which depends on how the seeds were planned."""
@@ -165,12 +168,12 @@ class PairedDesign:
 
     Attributes:
         names: The name of each pair, such as ``"seed 3"``.
-        n_planned: How many pairs were planned.
-        n_missing: How many of the planned pairs are missing.
+        n_planned: The number of planned pairs.
+        n_missing: The number of planned pairs that are missing.
         margin: The difference up to which two arms are equivalent, if any.
-        sequential: Whether values are read after each pair.
-        after_fixed: Whether a sequential design follows a fixed design whose result was seen. CIs
-            are then at 99%.
+        sequential: Whether the verdict may be read after each pair.
+        after_fixed: Whether a sequential design continues a fixed design whose result was seen.
+            CIs are then at 99%.
         resampled: The numbers of training and test examples, if pairs are splits of one data set.
     """
 
@@ -184,7 +187,7 @@ class PairedDesign:
 
     @property
     def validity(self) -> Validity:
-        """The kind of the CIs under this plan, if they are not for new data."""
+        """The kind of CIs under this plan, except CIs for new data."""
         if self.after_fixed:
             return "added"
         if self.sequential:
@@ -201,7 +204,7 @@ class PairedDesign:
     ) -> list[PairedDifference]:
         """Return the differences on these data, see :func:`paired_differences`.
 
-        In a fixed design, they are inconclusive as long as planned pairs are missing.
+        In a fixed design, they are inconclusive until all planned pairs exist.
         """
         rows = paired_differences(
             values,
@@ -230,11 +233,11 @@ class PairedDesign:
         """Return differences of overlapping splits, with verdicts that are valid for new data.
 
         The CI is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, for the planned number of rows. It is NaN if a value is missing. If each row is
-        a mean over several splits, ``splits`` are the values of the single splits. More splits per
-        row reduce the variance of rows, but not the part that all splits of a data set have in
-        common. If values are not of splits, or a claim has no CI yet, ``rows`` are returned
-        unchanged. In a sequential design all claims are inconclusive.
+        52:239-281, for the planned number of rows. If a value is missing, the CI is NaN. If each
+        row is a mean over several splits, ``splits`` are the values of the single splits. More
+        splits per row reduce the variance of rows, except the part that all splits of a data set
+        share. If values are not of splits, or a claim has no CI yet, ``rows`` are returned
+        unchanged. In a sequential design, all claims are inconclusive.
         """
         if self.resampled is None:
             return rows
@@ -263,7 +266,7 @@ class PairedDesign:
 
 
 def _split_variance(arm: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """Return the variance of two arms' difference between splits of a row, averaged over rows."""
+    """Return the variance between a row's splits of two arms' difference, averaged over rows."""
     rows = zip(arm, other, strict=True)
     return fmean(variance(map(operator.sub, *of_row)) for of_row in rows)
 
@@ -281,10 +284,10 @@ def paired_differences(
 ) -> list[PairedDifference]:
     """Compare every two arms by their values in the declared order of seeds. Higher is better.
 
-    Pairs count up to the first NaN. A value may be missing because of its size, so counting later
+    Pairs count up to the first NaN. A value may be missing because it was bad, so counting later
     pairs would be a selection. Each pair of arms in ``claims`` is a claim. By default, every two
     arms are a claim. If more claims were declared, ``n_claims`` is their number, and they share
-    the error rate. ``after_fixed`` says whether a sequential design follows a fixed design whose
+    the error rate. ``after_fixed`` says whether a sequential design continues a fixed design whose
     result was seen. CIs are then at 99%. ``names`` are the names of an arm's values. Values that
     are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
@@ -317,7 +320,7 @@ def paired_differences(
         if (arm, other_arm) in intervals:
             too_few = ""
             if n_pairs < fewest:
-                # After a missing value, further seeds add no pairs: there will be no CI.
+                # After a missing value, further seeds add no pairs, so there will be no CI.
                 no_ci = "no CI yet" if n_pairs == n_all else "no CI"
                 for_claims = f" for {m} claims" if m > 1 and sequential else ""
                 too_few = f"{no_ci}: {fewest} pairs are needed{for_claims}"
@@ -365,10 +368,10 @@ def _are_shares(arrays: Mapping[str, np.ndarray], n_examples: int) -> bool:
 def _ends_of_claim(
     of_pair: "_Differences", interval: Ends, too_few: str
 ) -> tuple[Ends, list[str]]:
-    """Return the ends of the CI of a claim, and the reasons to doubt it.
+    """Return the ends of a claim's CI, and the reasons to doubt it.
 
-    The ends are NaN if there is no CI. ``too_few`` is the sentence that there are too few pairs,
-    or empty.
+    Without a CI, the ends are NaN. ``too_few`` is a sentence if there are too few pairs, or else
+    empty.
     """
     ends = Ends()
     reasons = list[str]()
@@ -386,10 +389,10 @@ def _ends_of_claim(
 
 
 class _Differences(NamedTuple):
-    """The differences of the pairs that count, as multiples of ``size``, and the win rate.
+    """The differences of the counted pairs, as multiples of ``size``, and the win rate.
 
-    ``resolution`` is the smallest difference of two values, in multiples of ``size``. It is 0 if
-    no arm's values vary.
+    ``resolution`` is the smallest difference of two values, in multiples of ``size``, or 0 if no
+    arm's values vary.
     """
 
     rounded: np.ndarray
@@ -398,23 +401,20 @@ class _Differences(NamedTuple):
     resolution: float
 
     def in_values(self, statistic: Callable[[np.ndarray], Any]) -> float:
-        """Return a statistic of the differences in units of the values.
-
-        It is NaN without pairs.
-        """
+        """Return a statistic of the differences in units of the values, or NaN without pairs."""
         if len(self.rounded):
             return self.size * float(statistic(self.rounded))
         return math.nan
 
 
 def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
-    """Return the differences of two arms up to the first pair that lacks a value."""
+    """Return the differences of two arms before the first incomplete pair."""
     n_pairs = int(np.logical_and.accumulate(np.isfinite(one - two)).sum())
     one = one[:n_pairs]
     two = two[:n_pairs]
     raw = one - two
     sizes = np.abs([one, two]).max(axis=0)
-    # Ties do not count for the size, because failed runs may have the same huge value.
+    # Ties do not affect the size, because failed runs may all have the same huge value.
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
     win_rate = math.nan
     is_constant = True
@@ -464,7 +464,7 @@ def are_equal(values: np.ndarray) -> bool:
 
 
 def resolution_of(values: Sequence[float]) -> float:
-    """Return the smallest difference of values. For accuracies, it is at least one example."""
+    """Return the smallest difference of values. For accuracies, this is at least one example."""
     distinct = np.unique(values)
     gaps = np.diff(distinct)
     sizes = np.maximum(np.abs(distinct[1:]), np.abs(distinct[:-1]))
@@ -472,12 +472,12 @@ def resolution_of(values: Sequence[float]) -> float:
 
 
 def size_of(values: np.ndarray) -> float:
-    """Return the power of two that scales values to about 1. Dividing by it is exact."""
+    """Return the power of two that scales values to about 1. Division by it is exact."""
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
 def verdict_of(ends: Ends, margin: float | None) -> VerdictName:
-    """Return the verdict that an interval allows. An interval of NaN is inconclusive."""
+    """Return the verdict that an interval supports. A NaN interval is inconclusive."""
     if margin is not None and -margin <= ends.low and ends.high <= margin:
         return "equivalent"
     if ends.low > 0:
@@ -533,7 +533,7 @@ def check_margin(margin: Any, largest: float = 1.0) -> None:
 
 
 def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool = False) -> int:
-    """Return the number of pairs that a verdict needs. It is 0 without claims."""
+    """Return the number of pairs that a verdict needs, or 0 without claims."""
     if n_claims == 0:
         return 0
     if sequential:
@@ -545,7 +545,7 @@ def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool =
 
 def is_by_t(n_pairs: int, n_claims: int) -> bool:
     """Return whether a fixed design has so few pairs that its interval is Student's t."""
-    # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
+    # At least one of the 2ⁿ sign flips must be beyond each end: α/(2m)·2ⁿ ≥ 1.
     fewest = math.ceil(math.log2(2 * max(n_claims, 1) / ALPHA))
     return n_pairs < max(_FEWEST_FLIPPED, fewest)
 
@@ -556,9 +556,9 @@ def planned_interval(
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
     The ends of this interval are order statistics of the means of all subsets (Hartigan 1969,
-    typical values). Above 16 pairs, 99,999 random subsets are used, the same in each call. Few
-    pairs have the interval of Student's t, see :func:`is_by_t`. Fewer than 4 pairs have no
-    interval.
+    typical values). Above 16 pairs, 99,999 random subsets are used, which are the same in each
+    call. For few pairs, the interval is Student's t, see :func:`is_by_t`. Below 4 pairs, there is
+    no interval.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
     low, high, _, _ = planned_intervals(rows, n_claims, decimals, [resolution])[0]
@@ -570,9 +570,10 @@ def planned_intervals(
 ) -> list[Ends]:
     """Return the ends for each row of an array of shape (claims, pairs).
 
-    Sums are exact in whole units of the last decimal. Rounding moves a mean by less than a unit,
-    so an end that is less than a unit from 0 is set to 0. For each row, ``resolutions`` has the
-    smallest difference between two values. It is the width of the CI if all differences are equal.
+    Sums are exact in whole units of the last decimal. Rounding changes a mean by less than a unit,
+    so an end that is less than a unit from 0 is set to 0. ``resolutions`` has the smallest
+    difference between two values for each row. If all differences of a row are equal, this is the
+    width of the CI.
     """
     if is_by_t(differences.shape[1], n_claims):
         of_rows = zip(differences, resolutions, strict=True)
@@ -625,7 +626,7 @@ def _n_subsets(n_pairs: int, n_claims: int) -> int:
 def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
     """Return the means over subsets of pairs, for each row of values.
 
-    Up to 16 pairs, all subsets are used, otherwise ``n_subsets`` random subsets.
+    All subsets are used up to 16 pairs, and ``n_subsets`` random subsets above.
     """
     n_pairs = values.shape[1]
     if n_pairs <= MAX_EXACT:
@@ -635,7 +636,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
             sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
             sizes = np.concatenate([sizes, sizes + 1])
         return sums[:, 1:] / sizes[1:]
-    rows = np.vstack([values, np.ones(n_pairs)])  # The last row counts the pairs of subsets.
+    rows = np.vstack([values, np.ones(n_pairs)])  # The last row counts the pairs of each subset.
     totals = np.zeros((len(rows), n_subsets))
     start = 0
     parts = _kept_memberships if n_pairs <= _N_AT_ONCE else _memberships
@@ -645,7 +646,7 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
         start = end
     sums = totals[:-1]
     sizes = totals[-1]
-    # The empty subset has no mean. It is replaced by the full subset, which is as rare.
+    # The empty subset has no mean. The full subset, which is as rare, replaces it.
     is_empty = sizes == 0
     sums[:, is_empty] = values.sum(axis=1, keepdims=True)
     sizes[is_empty] = n_pairs
@@ -655,12 +656,12 @@ def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
 def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
     """Yield arrays of shape (pairs, subsets).
 
-    They are 1 if a random subset contains a pair, otherwise 0.
+    An entry is 1 if a random subset contains a pair, otherwise 0.
     """
     rng = np.random.default_rng(0)
     for start in range(0, n_pairs, _N_AT_ONCE):
         are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))
-        for of_pair in are_in:  # Row by row, so that further pairs do not change earlier draws.
+        for of_pair in are_in:  # Drawing row by row, further pairs do not change earlier draws.
             of_pair[:] = rng.integers(0, 2, n_subsets, dtype=bool)
         yield are_in
 

@@ -16,7 +16,7 @@ from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
 
 POWER = 0.8
 _N_QUANTILES = 200
-# Quantiles of the standard deviation that a pilot leaves possible, and the ends of its 80% CI.
+# Quantiles of the standard deviations that are possible after a pilot, and the ends of the 80% CI.
 _QUANTILES = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
 _ENDS_OF_SD = np.array([[0.9], [0.1]])
 _MOST_SEEDS = 1_000_000
@@ -29,20 +29,20 @@ class RequiredSeeds:
 
     Attributes:
         gain: The difference to show.
-        n_claims: How many claims share the error rate.
+        n_claims: The number of claims that share the error rate.
         n_pilot: The number of pilot seeds.
         sd: The standard deviation of the pilot's differences, pooled over the claims in
-            ``seeds_by_claim``. If the claims' standard deviations differ, it is the largest.
-        seeds: How many new seeds a fixed design needs, on average over the standard deviations
-            that the pilot leaves possible.
+            ``seeds_by_claim``. If the claims' standard deviations differ, ``sd`` is the largest.
+        seeds: The number of new seeds that a fixed design needs, averaged over the standard
+            deviations that are possible after the pilot.
         seeds_low, seeds_high: The number of new seeds at the ends of the 80% CI of ``sd``.
         pairs_sequential: The number of seeds that a sequential design needs, including the pilot's
-            seeds. If the pilot was a fixed design, CIs are at 99%. The number is :obj:`None` if
-            neither 1000 nor ten times ``seeds`` suffice.
+            seeds. If the pilot was a fixed design, CIs are at 99%. :obj:`None` if neither 1000 nor
+            ten times ``seeds`` are enough.
         power: The power of a fixed design by its number of seeds.
-        power_sequential: The probability that a sequential design has decided by a number of
+        power_sequential: The probability that a sequential design has decided by each number of
             seeds.
-        seeds_by_claim: How many seeds each claim needs. The largest number is ``seeds``.
+        seeds_by_claim: The number of seeds that each claim needs. The largest number is ``seeds``.
         omitted: The claims whose pilot differences are all equal.
     """
 
@@ -63,15 +63,15 @@ class RequiredSeeds:
 def required_seeds(
     differences: Mapping[str, Sequence[float]], gain: float, *, after_fixed: bool
 ) -> RequiredSeeds:
-    """Return how many seeds show each of several claims with a power of 80%.
+    """Return the number of seeds that show each of several claims with a power of 80%.
 
-    A pilot of k pairs has the standard deviation s. The true standard deviation σ is unknown. It
-    is taken as s·sqrt((k - 1) / χ²), where χ² is random with k - 1 degrees of freedom. So the
-    power is the mean over the quantiles of χ². s is pooled over the claims. Claims share arms, so
-    s counts as no more certain than from one claim. If the variances differ by Bartlett's test at
-    5%, each claim has its own s, and the claim with the largest s decides. A claim whose
-    differences are all equal is omitted, because its arms may be the same by construction. It
-    still shares the error rate. ``after_fixed`` says whether a sequential design follows a fixed
+    A pilot of k pairs has the standard deviation s, but the true standard deviation σ is unknown.
+    The plan assumes σ = s·sqrt((k - 1) / χ²) with a random χ² of k - 1 degrees of freedom, so the
+    power is a mean over quantiles of χ². s is pooled over the claims. Claims share arms, so the
+    pooled s is treated as if it came from one claim. If Bartlett's test at 5% shows different
+    variances, each claim has its own s, and the claim with the largest s decides. If a claim's
+    differences are all equal, it is omitted, because its arms may be the same by construction. It
+    still shares the error rate. ``after_fixed`` says whether a sequential design continues a fixed
     design whose result was seen. CIs are then at 99%.
     """
     check_positive("gain", gain)
@@ -138,7 +138,7 @@ def _rounded(differences: np.ndarray) -> np.ndarray:
 def _variances(differences: Sequence[np.ndarray]) -> list[float]:
     """Return the variance of each claim's differences.
 
-    They are pooled unless Bartlett's test shows at 5% that they differ.
+    The variances are pooled, unless Bartlett's test at 5% shows that they differ.
     """
     variances = [of_claim.var(ddof=1) for of_claim in differences]
     if len(differences) > 1 and scipy.stats.bartlett(*differences).pvalue < ALPHA:
@@ -170,9 +170,9 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 
 def _sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
-    """Return how often simulated CIs exclude a centre of 0 by pair 1, 2, …."""
+    """Return the share of simulated CIs that exclude a centre of 0 by pair 1, 2, …."""
     rng = np.random.default_rng(0)
-    n_repeats = 5  # Repeats in turn need less memory.
+    n_repeats = 5  # Running the repeats one after another needs less memory.
     is_decided = np.zeros(n_looks)
     for _ in range(n_repeats):
         noise = rng.standard_normal((len(effects), n_looks))

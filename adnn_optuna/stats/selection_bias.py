@@ -10,11 +10,11 @@ import scipy
 from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 
 Baseline = Literal["mean", "one"]
-"""What a gain is measured from: the mean of all draws, or one further draw."""
+"""The value over which a gain is measured: the mean of all draws, or one further draw."""
 
-_FEWEST_RUNS = 5  # From fewer observed runs, the best of many runs cannot be predicted.
-_ROUNDING = 1e-12  # Values around 1 that differ by less are equal.
-# In standard deviations. The best of 1e308 draws is at 37.6.
+_FEWEST_RUNS = 5  # With fewer observed runs, the best of many runs cannot be predicted.
+_ROUNDING = 1e-12  # If values around 1 differ by less, they are equal.
+# These are standard deviations. The best of 1e308 draws is at 37.6.
 _DRAWS = np.linspace(-40.0, 40.0, 16_001)
 _LOG_DENSITY = -0.5 * _DRAWS**2 - 0.5 * math.log(2 * math.pi)  # As in `scipy.stats.norm`.
 
@@ -24,8 +24,8 @@ def expected_luck(
 ) -> float:
     """Return the expected gain of the best of n equally good draws over their mean.
 
-    For normal scores, this is the mean of the largest of n independent values with mean 0. If you
-    pass the values of observed runs, each draw is one of these values, with equal chances.
+    For normal scores, this is the expected maximum of n independent values with mean 0. If you
+    pass the values of observed runs, each draw is one of these values, with equal probability.
 
     Example:
 
@@ -37,7 +37,7 @@ def expected_luck(
     Args:
         n: The number of draws.
         sd: The standard deviation of the draws, for normal scores.
-        values: The values of observed runs of one configuration, in place of ``sd``. Higher values
+        values: The values of observed runs of one configuration, instead of ``sd``. Higher values
             are better.
 
     Raises:
@@ -56,11 +56,11 @@ def expected_luck(
                 "values must be observed runs if sd is omitted; got neither. Pass one of them."
             )
         observed = _checked_runs(values)
-        # The largest of n draws is at most the i-th of k values with the probability (i / k)ⁿ.
+        # The probability that the largest of n draws is at most the i-th of k values is (i / k)ⁿ.
         at_most = np.linspace(0, 1, len(observed) + 1) ** n
         return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
-    # This is the density of the largest draw. Its logarithm stays exact for any n.
+    # This is the density of the largest draw. Its logarithm is exact for any n.
     log_density = math.log(n) + _LOG_DENSITY + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
     mean = float(np.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
     return float(sd) * max(mean, 0.0)
@@ -89,8 +89,8 @@ def chance_of_luck(
     """Return the probability that the best of n equally good draws gains at least ``claimed``.
 
     The gain is over the draws' ``"mean"``, or over ``"one"`` further draw, as in a paper that
-    trains one baseline. With several ``files``, it is the probability that at least one of so many
-    searches has such a gain.
+    trains one baseline. With several ``files``, it is the probability that at least one of this
+    number of searches has such a gain.
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)

@@ -6,8 +6,8 @@ mean square of d_1 - μ to d_i - μ. Each factor exp(λ z_i) / cosh(λ z_i) then
 product over the pairs is a nonnegative martingale (de la Peña 1999, Annals of Probability 27:537).
 Its mean over several λ, E_n(μ), is also a nonnegative martingale. By Ville's inequality, the
 probability that E_n(μ) ever reaches m/α is at most α/m (Ramdas, Ruf, Larsson, Koolen 2020,
-arXiv:2009.03167). The centres μ that it has not excluded so far are a confidence set at every n at
-once.
+arXiv:2009.03167). The centres μ that it has not excluded so far are a confidence set that is valid
+at all n simultaneously.
 """
 
 import functools
@@ -19,14 +19,14 @@ import numpy as np
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
 DECIMALS = 12  # Equal differences of values around 1 may differ in later decimals.
 AFTER_FIXED = 5
-"""The divisor of the error rate of sequential CIs if a fixed design was seen before.
+"""The divisor of the error rate of sequential CIs after the result of a fixed design was seen.
 
 If the number of planned seeds is raised, there are two chances of a wrong claim. With a fifth of
 the error rate for the second chance, 2.6% of claims without an effect are accepted. With the full
-rate, 3.3% would be accepted, and with a single chance 2.5% (``studies/error_rates.py``).
+rate, it would be 3.3%, and with a single chance, it is 2.5% (``studies/error_rates.py``).
 """
-_RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
-_N_TRIED = 256  # Up to this many pairs, all centres are tried.
+_RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The values of λ, each with both signs.
+_N_TRIED = 256  # Up to this number of pairs, all centres are tried.
 _N_AT_ONCE = 2**17  # The number of differences per step, which limits the memory.
 _MOST_TRIED = 2**20  # The maximum number of differences of pairs from tried centres.
 
@@ -51,7 +51,7 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def fewest_sequential_pairs(n_claims: int) -> int:
-    """Return the smallest number of pairs that can exclude a centre. All pairs are then equal."""
+    """Return the smallest number of pairs that can exclude a centre, if all pairs are equal."""
     # exp(2) / cosh(2) is above 1.9.
     most = math.ceil(math.log(2 * len(_RATES) * n_claims / ALPHA, 1.9))
     return 1 + int(np.argmax(e_process(np.ones(most)) >= n_claims / ALPHA))
@@ -60,9 +60,9 @@ def fewest_sequential_pairs(n_claims: int) -> int:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    The ends are NaN if there are too few pairs to exclude a centre, or if all centres are
-    excluded. Centres that the first 256 pairs exclude stay excluded. So with more pairs, only
-    centres between these ends are tried: 0, the first differences, and many others.
+    If there are too few pairs to exclude a centre, or all centres are excluded, the ends are NaN.
+    Centres that the first 256 pairs exclude stay excluded. So with more pairs, only some centres
+    between these ends are tried: 0, the first differences, and many others.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     threshold = n_claims / ALPHA
@@ -78,16 +78,17 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
         tried = np.unique(np.concatenate([outer, exact, centres[::step]]))
         tried = tried[(outer[0] <= tried) & (tried <= outer[1])]
         ends, outer = _hull(d, tried, threshold)
-        if np.isfinite(ends).all():  # The CI may be too wide, but must not be too narrow.
+        if np.isfinite(ends).all():  # The CI may be too wide, but not too narrow.
             ends = np.where(np.isin(ends, exact), ends, outer)
     return float(ends[0]), float(ends[1])
 
 
 def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tuple[float, float]:
-    """Return the ends of a mean's CI if there are more values than planned, in order.
+    """Return the ends of a mean's CI after more values than planned, given in order.
 
-    The CI contains the CI of a fixed design, which has the half width ``half``. The reason is that
-    the mean of skewed values, such as values with rare outliers, may differ from the centre.
+    The CI contains the fixed design's CI, which has the half width ``half``. This is needed
+    because the mean of skewed values, such as values with rare outliers, may differ from the
+    centre.
     """
     size = float(np.abs(values).max()) or 1.0
     mean = float(np.mean(values))
@@ -96,7 +97,7 @@ def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tupl
 
 
 def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outermost possible centres that were tried, and their outward neighbors."""
+    """Return the outermost tried centres that are possible, and their outward neighbors."""
 
     def is_possible(centres: np.ndarray) -> np.ndarray:
         parts = np.array_split(centres, 1 + centres.size * len(d) // _N_AT_ONCE)
@@ -106,7 +107,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     possible = np.flatnonzero(is_possible(centres))
     if not len(possible):
         return np.full(2, math.nan), np.full(2, math.nan)
-    # Each end lies between the outermost possible centre and its outward neighbor.
+    # Each end is between the outermost possible centre and its outward neighbor.
     ends = centres[possible[[0, -1]]]
     outer = np.array([-math.inf, *centres, math.inf])[possible[[0, -1]] + [0, 2]]
     if not np.isfinite(outer).all():
@@ -114,7 +115,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)
-        # The first row is the end itself, which is possible. Rounding may have changed it above.
+        # The first row is the end itself, which is possible. Rounding may have changed it before.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
         is_in[0] = True
         tried[0] = ends
@@ -126,7 +127,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
 
 
 def _candidates(d: np.ndarray) -> np.ndarray:
-    """Return centres to try, in ascending order: many between close values and around outliers."""
+    """Return centres to try, in ascending order: many between close values and near outliers."""
     values = np.unique(d)
     # A uniform grid is too coarse between close values. A grid of gaps is too coarse for outliers.
     inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]

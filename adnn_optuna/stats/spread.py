@@ -25,7 +25,7 @@ _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal valu
 def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> Estimate:
     """Return the standard deviation of values with its 95% CI, by Bonett (2006), eq. 2.
 
-    If the values are differences of two runs, with mean 0, the result is for single runs.
+    If the values are differences of two runs, with mean 0, the result is for a single run.
     """
     n = len(values)
     if n < FEWEST:
@@ -41,7 +41,7 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
         degrees = n - 1
         scale = 1.0
         center = float(scipy.stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
-    size = float(np.abs(values - mean).max())  # Scaling keeps squares from underflow.
+    size = float(np.abs(values - mean).max())  # Scaling avoids an underflow of squares.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
     c = n / (n - Z)
@@ -54,9 +54,10 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
 def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
     """Return the positions of values that are far worse than the median, if they are rare.
 
-    Far worse means by more than five median absolute deviations, scaled to standard deviations of
-    normal values. Among samples of eight normal values, 2% have such a value. Among larger
-    samples, fewer have one. Rare means at most a tenth of all values.
+    A value is far worse if it is more than five median absolute deviations from the median, scaled
+    to the standard deviation of normal values. This occurs in 2% of samples of eight normal
+    values, and less often in larger samples. Values are rare if they are at most a tenth of all
+    values.
     """
     if len(values) < _FEWEST_WITH_OUTLIERS:
         return []
@@ -81,13 +82,13 @@ def has_few_values(values: Iterable[float]) -> bool:
 
 
 def floor_of(gains: Sequence[float]) -> float:
-    """Return the lowest gain of a figure's axis. The few gains below it are drawn at this gain."""
+    """Return the lowest gain on a figure's axis. The few lower gains are drawn at this gain."""
     if not gains:
         return -math.inf
-    # Gains are far below if they are more than three quartile distances below the lower quartile.
+    # A gain is far below if it is more than three interquartile ranges below the lower quartile.
     low, high = np.quantile(gains, [0.25, 0.75])
     floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
-    # The floor is below the lowest other gain, so that points on the floor differ from it.
+    # The floor is below the lowest other gain, so points on the floor are distinct from it.
     if floor == min(gains):
         return floor
     return floor - 0.15 * max(max(gains) - floor, 1e-9)
@@ -96,13 +97,14 @@ def floor_of(gains: Sequence[float]) -> float:
 def unit_of_values(
     arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return the unit of values. Its digits fit the arms' values and their differences."""
+    """Return the unit of values, with digits that fit the arms' values and their differences."""
     arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
     sizes = np.abs(np.concatenate([[], *arrays]))
     sizes = sizes[np.isfinite(sizes)]
     if not sizes.any():
         return PLAIN
-    # Failed runs may have huge values. They are omitted, because all others would look like 0.
+    # Failed runs may have huge values. They are omitted, because all other values would look like
+    # 0.
     sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
     largest = sizes.max()
     size = size_of(sizes)
@@ -115,7 +117,7 @@ def unit_of_values(
 def fitted_unit(
     metric: str, arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
 ) -> Unit:
-    """Return the unit of a metric. A unit of plain numbers gets the digits that values need."""
+    """Return the unit of a metric. For plain numbers, its digits fit the values."""
     unit = unit_of(metric)
     if unit is PLAIN:
         return unit_of_values(arms, are_paired=are_paired)
@@ -135,7 +137,7 @@ def fitted(metric: str, values: Sequence[float]) -> Unit:
 
 
 def known_sd(values: Sequence[float] | np.ndarray) -> float:
-    """Return the standard deviation of the known values. It is NaN for fewer than two values."""
+    """Return the standard deviation of the known values, or NaN for fewer than two."""
     numbers = np.asarray(values, dtype=float)
     numbers = numbers[~np.isnan(numbers)]
     if len(numbers) < 2 or not np.isfinite(numbers).all():

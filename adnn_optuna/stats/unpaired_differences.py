@@ -1,11 +1,12 @@
 """Statistics of values that are not paired: is one arm better than another?
 
-The CI of a difference of means covers two CIs, for planned numbers of values. One inverts a
-studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung and Romano
-2013, Annals of Statistics 41:484) of the deviations from the arms' means. The deviations are the
-same for each supposed difference, so test and CI agree. If the values of two arms have the same
-shape, the false error rate is about 5%. The other CI is by Welch (1947), Biometrika 34:28-35. It
-is needed for few values of unequal spread. All claims share one error rate (Bonferroni).
+The numbers of values must be planned. The CI of a difference of means contains two CIs. The first
+inverts a studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung
+and Romano 2013, Annals of Statistics 41:484) of the deviations from the arms' means. The
+deviations are the same for each supposed difference, so test and CI agree. If the values of two
+arms have distributions of the same shape, the rate of false claims is about 5%. The second CI is
+by Welch (1947), Biometrika 34:28-35. It is needed for few values with unequal spread. All claims
+share one error rate (Bonferroni).
 """
 
 import functools
@@ -39,8 +40,8 @@ def unpaired_differences(
 ) -> list[PairedDifference]:
     """Return the difference of means for each claim. By default, every two arms are a claim.
 
-    ``n_pairs`` of a difference is the smaller number of values of the two arms. The win rate is a
-    share of all pairs with one value from each arm.
+    ``n_pairs`` is the smaller number of values of the two arms. The win rate is a share of all
+    pairs with one value from each arm.
     """
     if claims is None:
         claims = list(itertools.combinations(values, 2))
@@ -69,7 +70,7 @@ def unpaired_differences(
 
 
 def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[Ends, str]:
-    """Return the ends of the CI of a difference of means, or the reason why there is no CI."""
+    """Return the ends of a difference's CI, or the reason why there is no CI."""
     n = np.array([len(one), len(two)])
     if min(n) < 2:
         return Ends(), "no CI: one value does not show how much the values vary"
@@ -108,18 +109,18 @@ def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     sums = is_in_one @ deviations
     squares = is_in_one @ deviations**2
     total = (deviations**2).sum()
-    # All deviations together add up to 0, so the deviations in the second arm add up to -sums.
+    # All deviations sum to 0, so the deviations in the second arm sum to -sums.
     difference = sums / n_one + sums / n_two
     within_one = (squares - sums**2 / n_one) / (n_one * (n_one - 1))
     within_two = (total - squares - sums**2 / n_two) / (n_two * (n_two - 1))
-    # Permutations without any spread in both arms are the most extreme permutations.
+    # Permutations without any spread within the arms are the most extreme.
     variance = np.maximum(within_one + within_two, total * 1e-12)
     return np.sort(difference / np.sqrt(variance))
 
 
 @functools.lru_cache(maxsize=1)
 def _permutations(n_one: int, n_two: int) -> np.ndarray:
-    """Return which values each random permutation puts into the first arm (1 or 0)."""
+    """Return each value's arm in each random permutation: 1 for the first arm, otherwise 0."""
     rng = np.random.default_rng(0)
     places = rng.permuted(np.tile(np.arange(n_one + n_two), (_N_PERMUTATIONS, 1)), axis=1)
     return (places < n_one).astype(np.float64)
