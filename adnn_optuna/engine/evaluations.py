@@ -218,8 +218,8 @@ def check_is_reached(storage: BaseStorage, executor: object) -> None:
     """Raise an error if an executor's workers cannot reach an opened storage."""
     if executor is not None and isinstance(storage, InMemoryStorage):
         raise WrongValueError(
-            "storage is in the memory of this process, where no worker of the executor can reach "
-            "it; give the URL of a database."
+            "storage must be a database, because an executor's workers cannot reach the memory of "
+            "this process; got a storage in memory. Pass the URL of a database."
         )
 
 

@@ -145,7 +145,8 @@ class Experiment:
         metrics = self.trainer.training.metrics
         if direction is None and any(_is_own(settings, name) for settings in metrics):
             message = (
-                "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
+                "%s is a metric of your own, so direction=%r is assumed. If that is wrong, "
+                "pass direction."
             )
             _say_once(message, metric, self.direction.name.lower())
         self._set_mode()

@@ -252,7 +252,7 @@ def test_processes_that_are_forked_are_refused(url: str) -> None:
 def test_an_executor_needs_a_storage_that_other_processes_reach(storage: str | None) -> None:
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
-        pytest.raises(ValueError, match="storage is in the memory of this process"),
+        pytest.raises(ValueError, match="storage must be a database, because"),
     ):
         adnn.compare(make_objective(), max_trial=2, seeds=[0], storage=storage, executor=executor)
 
