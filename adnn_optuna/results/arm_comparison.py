@@ -41,8 +41,8 @@ from adnn_optuna.stats.spread import known_sd, outliers, unit_of_values
 if TYPE_CHECKING:
     import pandas as pd
 
-VALUE = "value"  # The name of values whose name is not known.
-MOST_ARMS = 100  # With more arms, the CIs of all pairs are too wide to show anything.
+VALUE = "value"  # The name of values without a known name.
+MOST_ARMS = 100  # With more arms, CIs of all pairs are too wide to show anything.
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,13 @@ class ValueTable:
 
     Attributes:
         arms: The values of each arm, by its label.
-        design: How the values were planned. Its ``names`` are empty if values are not paired.
-        per: What the values of a pair share, such as ``"seed"``.
+        design: The plan of the values. Its ``names`` are empty if values are not paired.
+        per: The name of what a pair's values share, such as ``"seed"``.
         score: The name of the values.
         maximize: Whether higher values are better.
-        baseline: The arm with which every other arm is compared. If it is None, all pairs are
-            compared.
+        baseline: The arm with which all other arms are compared. If None, all pairs are compared.
         is_paired: Whether values at the same position belong together.
-        n_test: The number of test examples behind each value. It is 0 if it is not known.
+        n_test: The number of test examples behind each value, or 0 if it is unknown.
     """
 
     arms: Mapping[str, Sequence[float]] = field(repr=False)
@@ -72,9 +71,9 @@ class ValueTable:
 
     @functools.cached_property
     def _better(self) -> Mapping[str, Sequence[float]]:
-        """The values, negated if lower values are better. The baseline is last.
+        """The values, negated if lower values are better. The baseline is the last arm.
 
-        Each difference is then another arm's value minus the baseline's value.
+        So each difference is another arm's value minus the baseline's value.
         """
         sign = score_sign(maximize=self.maximize)
         labels = sorted(self.arms, key=lambda label: label == self.baseline)
@@ -82,11 +81,11 @@ class ValueTable:
 
     @functools.cached_property
     def on_these_rows(self) -> list[PairedDifference]:
-        """The differences of arms on these rows alone. They are not for new data."""
+        """The differences of arms on these rows only, not for new data."""
         pairs = itertools.combinations(self._better, 2)
         claims = [pair for pair in pairs if self.baseline is None or self.baseline in pair]
         if not self.is_paired:
-            # Imported here, because most comparisons are paired and do not need this module.
+            # This import is here, because most comparisons are paired and do not need it.
             from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
             return unpaired_differences(self._better, claims, margin=self.design.margin)
@@ -100,7 +99,7 @@ class ValueTable:
     def differences(self) -> list[PairedDifference]:
         """The differences behind the verdicts.
 
-        They are for new data if the values are of splits.
+        If the values are of splits, the differences are for new data.
         """
         rows = self.on_these_rows
         most = self.unit.largest
@@ -108,10 +107,7 @@ class ValueTable:
 
     @property
     def is_of_new_data(self) -> bool:
-        """Whether the verdicts are for new data.
-
-        This is so if the values belong to splits of one data set.
-        """
+        """Whether the verdicts are for new data, because values are of splits of one data set."""
         return self.differences is not self.on_these_rows
 
     @functools.cached_property
@@ -123,9 +119,9 @@ class ValueTable:
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values of each arm that count.
+        """The counted values of each arm.
 
-        Paired values count only before the arm's first gap.
+        Paired values count only before the arm's first missing value.
         """
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.arms.items()}
         if not self.is_paired:
@@ -137,14 +133,14 @@ class ValueTable:
 
     @property
     def n_values(self) -> int:
-        """The number of values that count in the arm with the fewest."""
+        """The number of counted values in the arm with the fewest."""
         return min(map(len, self.compared.values()))
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
         """The values that count in all arms.
 
-        Paired values count only before the first gap of any arm.
+        Paired values count only before the first missing value of any arm.
         """
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
@@ -165,7 +161,7 @@ class ValueTable:
     def outliers(self, label: str) -> list[str]:
         """Return the names of an arm's values that are far worse than its other values.
 
-        A paired value is left out if the other arms are as bad at the same position.
+        If the other arms are as bad at the same position, a paired value is omitted.
         """
         places = outliers(self.compared[label], maximize=self.maximize)
         if self.is_paired:
@@ -177,8 +173,8 @@ class ValueTable:
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the positions at which an arm is bad and the other arms are not.
 
-        The median of the other arms is subtracted from the arm's values. More than half of a
-        value's distance from the arm's median must then remain.
+        The median of the other arms is subtracted from the arm's values. A value is returned if
+        more than half of its distance from the arm's median remains.
         """
         arms = self.in_all_arms
         values = arms.pop(label)
@@ -209,7 +205,7 @@ class ArmComparison(Printed):
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
     def _nothing_known(self) -> str:
-        """Return the sentence that there are no means, because an arm's first value is missing."""
+        """Return the sentence that no means are known, because an arm's first value is missing."""
         numbers = self.numbers
         lacking = [label for label, values in numbers.compared.items() if not len(values)]
         gap = first_gap(lacking, numbers.design.names[0], numbers.per)
@@ -226,7 +222,7 @@ class ArmComparison(Printed):
 
         Returns:
             A data frame with the index ``arm`` or ``model``. The column ``seeds`` is the number of
-            values. It has another name if rows are not seeds, such as ``folds``. The column
+            values. If rows are not seeds, it has another name, such as ``folds``. The column
             ``value`` is the mean, and ``value_std`` the standard deviation. For trained models,
             the names of these two columns begin with ``test_accuracy``.
         """
@@ -245,7 +241,7 @@ class ArmComparison(Printed):
         return pd.DataFrame(rows).set_index(self._arm)
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms. It says how much better the first arm is.
+        """Return one row for each pair of arms, with the difference of the first arm.
 
         Returns:
             A data frame with the columns of :meth:`Comparison.differences`. Its index is ``arm``
@@ -269,7 +265,7 @@ class ArmComparison(Printed):
         return self.numbers.per if self.numbers.is_paired else ""
 
     def _scope(self) -> str:
-        """Return how many values each arm has, in words."""
+        """Return the number of values per arm in words."""
         numbers = self.numbers
         if not numbers.is_paired:
             counts = [str(len(values)) for values in numbers.compared.values()]
@@ -280,9 +276,9 @@ class ArmComparison(Printed):
     def _concluded(self) -> Sequence[PairedDifference]:
         """The differences that the conclusion is about.
 
-        Without a baseline, the arm with the best mean is compared with every other arm, from the
-        best to the worst. With a baseline, every arm is compared with it, from the best to the
-        worst.
+        Without a baseline, the arm with the best mean is compared with all others, sorted from the
+        best to the worst. With a baseline, all arms are compared with the baseline, in the same
+        order.
         """
         numbers = self.numbers
         rank = numbers.ranked.index
@@ -294,7 +290,7 @@ class ArmComparison(Printed):
         return sorted(rows, key=lambda row: rank(row.other))
 
     def _better_arm_first(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
-        """Return the differences turned so that the first arm has the better mean.
+        """Return the differences, exchanged so that the first arm has the better mean.
 
         With a baseline, the second arm is always the baseline.
         """
@@ -369,21 +365,21 @@ class ArmComparison(Printed):
         return claims
 
     def _with_outliers(self, sentence: str, labels: Sequence[str]) -> str:
-        """Return a sentence on arms, and append the arms' outliers if there are any."""
+        """Return a sentence about arms, followed by the arms' outliers if there are any."""
         outliers = [*filter(None, map(self._outliers, labels))]
         if outliers:
             return f"{sentence}, with outliers ({'; '.join(outliers)})"
         return sentence
 
     def _estimates(self) -> list[Line]:
-        """Return lines with the differences of the best arm from the next arms."""
+        """Return lines with the differences between the best arm and the next arms."""
         rows = with_short_labels(self._concluded[:MAX_ESTIMATES], self.numbers.arms)
         return [difference_line(row, self.numbers.unit) for row in rows]
 
     def _outliers(self, label: str) -> str:
         """Return the names of an arm's values that are far worse than the rest.
 
-        It is empty without outliers.
+        Without outliers, it is empty.
         """
         outliers = self.numbers.outliers(label)
         if outliers:
@@ -461,12 +457,12 @@ class ArmComparison(Printed):
         return notes
 
     def _about_data(self) -> list[str]:
-        """Return the notes on the data of the values."""
+        """Return the notes about the data of the values."""
         return []
 
     def _figures(self) -> list[Figure]:
         """Return a figure of the differences with their CIs, and a figure of the values."""
-        # Imported here, because a comparison that is only printed does not need this module.
+        # This import is here, because a comparison that is only printed does not need it.
         from adnn_optuna.results.value_figures import values_figure
 
         numbers = self.numbers
@@ -514,13 +510,12 @@ class ArmComparison(Printed):
 class ValueComparison(ArmComparison):
     """The result of a comparison of arms by values that were measured elsewhere.
 
-    At most 5% of comparisons contain a wrong claim.
+    At most 5% of comparisons contain a false claim.
 
     Attributes:
         numbers: The values of each arm, and all numbers that follow from them.
-        names: The name of each row, such as its seed or data set. It is empty if values are not
-            paired.
-        n_rows: The number of rows behind the means of groups. It is 0 without groups.
+        names: The name of each row, such as its seed or data set; empty if values are not paired.
+        n_rows: The number of rows behind the means of groups, or 0 without groups.
     """
 
     names: tuple[str, ...] = ()

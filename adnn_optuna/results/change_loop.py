@@ -37,11 +37,11 @@ from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain
 from adnn_optuna.stats.spread import unit_of_values
 
 RUN_NAMES = ("candidate", "run")
-"""An evaluation is identified by the number of the candidate and the number of its run."""
+"""The number of the candidate and the number of its run identify an evaluation."""
 
 CandidateVerdict = Literal["baseline", "kept", "not kept", "not judged yet"]
 
-_N_NAMED = 4  # The figure names this many of the last candidates.
+_N_NAMED = 4  # The figure names this number of last candidates.
 
 _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
     "baseline": "no claim",
@@ -73,13 +73,13 @@ class Candidate:
     Attributes:
         number: The candidate's number in the study.
         label: The candidate's name.
-        note: The user's note on the candidate.
-        values: The value of each run. It is NaN for a failed run.
+        note: The user's note about the candidate.
+        values: The value of each run; a failed run has NaN.
         counted: The values, negated if lower values are better. A failed run has the value that
             the user set for failures, or NaN.
         verdict: ``"baseline"``, ``"kept"``, ``"not kept"`` or ``"not judged yet"``.
-        against: The label of the best version before the candidate. It is empty for the baseline.
-        compared: The numbers with which the candidate is compared. It is None for the baseline.
+        against: The label of the best version before the candidate; empty for the baseline.
+        compared: The numbers with which the candidate is compared, or None for the baseline.
     """
 
     number: int
@@ -119,7 +119,7 @@ class Candidate:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the candidate became the best version. It is True for the baseline."""
+        """Whether the candidate became the best version. For the baseline, it is True."""
         return self.verdict in ("baseline", "kept")
 
     @property
@@ -164,7 +164,7 @@ class ChangeLoop(Printed):
 
     @property
     def kept(self) -> bool:
-        """Whether the candidate became the best version. It is True for the baseline."""
+        """Whether the candidate became the best version. For the baseline, it is True."""
         return self.candidate.is_kept
 
     @property
@@ -189,7 +189,7 @@ class ChangeLoop(Printed):
 
     @property
     def n_false_expected(self) -> float:
-        """The maximum of the expected number of useless candidates that are kept by chance."""
+        """The maximum expected number of useless candidates that are kept by chance."""
         return self.settings["level"] * self.n_judged
 
     @property
@@ -205,7 +205,7 @@ class ChangeLoop(Printed):
     def standard(self) -> Compared | None:
         """Return the numbers with which the next candidate is compared.
 
-        It is None until the baseline has all its runs and the best version has enough values.
+        Until the baseline has all its runs and the best version has enough values, they are None.
         """
         sd, degrees = self.noise
         values = self.best.succeeded
@@ -229,11 +229,11 @@ class ChangeLoop(Printed):
 
     @property
     def _lacks_values(self) -> bool:
-        """Whether all runs of the baseline are made, but too few of them have a value."""
+        """Whether the baseline has all its runs, but too few of them have a value."""
         return self._has_baseline and len(self.candidates[0].succeeded) < FEWEST_RUNS
 
     def _mean(self, candidate: Candidate) -> float:
-        """Return the mean of the runs that succeeded, with the sign of the user's values."""
+        """Return the mean of the successful runs, with the sign of the user's values."""
         mean = fmean(candidate.succeeded)
         if self.maximize:
             return mean
@@ -243,7 +243,7 @@ class ChangeLoop(Printed):
     def _printed_verdict(self) -> CandidateVerdict:
         """The printed verdict.
 
-        It is "not judged yet" until enough runs of the baseline have values.
+        Until enough runs of the baseline have values, it is "not judged yet".
         """
         if self._has_baseline and not self._lacks_values:
             return self.verdict
@@ -288,7 +288,7 @@ class ChangeLoop(Printed):
         return " ".join(filter(None, sentences))
 
     def _why_given_up(self) -> str:
-        """Return why the candidate was not kept. It is empty if it was kept."""
+        """Return why the candidate was not kept, or an empty text if it was kept."""
         candidate = self.candidate
         if candidate.verdict != "not kept" or candidate.compared is None:
             return ""
@@ -425,7 +425,7 @@ class ChangeLoop(Printed):
         return points
 
     def _ends(self, candidate: Candidate, mean: float) -> tuple[float, float]:
-        """Return the ends of a candidate's CI around its mean. They are NaN without a CI."""
+        """Return the ends of a candidate's CI around its mean, or NaN without a CI."""
         value, low, high = candidate.gain
         if self.maximize:
             return mean + low - value, mean + high - value
@@ -446,9 +446,9 @@ class ChangeLoop(Printed):
 def change_loop(
     study_name: str, settings: LoopSettings, trials: Iterable[FrozenTrial], *, maximize: bool
 ) -> ChangeLoop | None:
-    """Return the stored loop, with the verdict on its last candidate. It is None without a run.
+    """Return the stored loop, with the verdict on its last candidate, or None without a run.
 
-    A candidate's first run stores the numbers with which the candidate is compared. So a verdict
+    A candidate's first run stores the numbers with which the candidate is compared, so a verdict
     never changes later.
     """
     trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
@@ -533,7 +533,7 @@ def _runs_of(
 
 
 def _values(trials_by_run: Mapping[int, FrozenTrial]) -> list[float]:
-    """Return the values of runs before the first missing run. A value is NaN for a failed run."""
+    """Return the values of runs before the first missing run. A failed run has the value NaN."""
     values: list[float] = []
     while (trial := trials_by_run.get(len(values))) is not None:
         values.append(value_of(trial))

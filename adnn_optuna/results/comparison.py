@@ -97,7 +97,7 @@ _ABOUT = {
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonNumbers:
-    """The numbers of a comparison, which follow from the records of its runs."""
+    """The numbers of a comparison, computed from the records of its runs."""
 
     records: Mapping[str, Sequence[SearchRecord]]  # Each arm's runs, by seed.
     seeds: tuple[int, ...]
@@ -127,7 +127,7 @@ class ComparisonNumbers:
 
     @property
     def reference(self) -> str | None:
-        """The label of the reference, such as random restarts. It is None if it was not run."""
+        """The label of the reference, such as random restarts, or None if it was not run."""
         return reference_of(self._arms)
 
     @property
@@ -147,18 +147,18 @@ class ComparisonNumbers:
 
     @property
     def any_record(self) -> SearchRecord:
-        """The record of a run, for facts that all runs share."""
+        """The record of any run, for facts that all runs share."""
         return next(iter(self.records.values()))[0]
 
     @property
     def study_name(self) -> str:
-        """The name of the comparison, with which the names of its studies begin."""
+        """The name of the comparison. The names of its studies begin with it."""
         suffix = f"/{next(iter(self.records))}/seed={self.seeds[0]}"
         return self.any_record.study.study_name.removesuffix(suffix)
 
     @functools.cached_property
     def units(self) -> Units:
-        """The units in which values of the selection metric and of the test metric are written."""
+        """The units of values of the selection metric and of the test metric."""
         best_values = [[run.best_value for run in runs] for runs in self.records.values()]
         test_values = [[run.test_value for run in runs] for runs in self.records.values()]
         record = self.any_record
@@ -184,7 +184,7 @@ class ComparisonNumbers:
 
     @property
     def sequential(self) -> bool:
-        """Whether the design is sequential. CIs are then wider, and valid after each seed."""
+        """Whether the design is sequential, so that CIs are wider and valid after each seed."""
         return self.declaration["sequential"]
 
     @functools.cached_property
@@ -195,13 +195,13 @@ class ComparisonNumbers:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or no further seed can decide a claim."""
+        """Whether all declared seeds are done, or further seeds cannot decide a claim."""
         is_decided = self.sequential and not self.may_decide_more
         return is_decided or self.n_done == len(self.declaration["seeds"])
 
     @functools.cached_property
     def fields(self) -> list[Field]:
-        """The fields that every run has. Functions lack the fields of a baseline."""
+        """The fields of every run. Functions have no fields of a baseline."""
         has_baseline = self.any_record.has_baseline
         return [field for field in RUN_FIELDS if has_baseline or not field.needs_baseline]
 
@@ -218,7 +218,7 @@ class ComparisonNumbers:
     def n_claims(self) -> dict[str, int]:
         """The number of claims in each family, including all that were ever declared.
 
-        A claim must not be dropped after its values were seen, because this would be a selection.
+        A claim must not be dropped after its values were seen, because that would be a selection.
         """
         n_declared = n_claims_of(self.declaration["arms"])
         return {what: max(n_declared[what], len(claims)) for what, claims in self.families.items()}
@@ -246,7 +246,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
-        """For each arm, the mean gain of its best networks over baseline networks on new seeds.
+        """For each arm, its best networks' mean gain over baseline networks on new seeds.
 
         Each best network is trained on one new seed. Arms without such training runs have no row.
         """
@@ -255,7 +255,7 @@ class ComparisonNumbers:
             gains = [run.gain_on_new_seed for run in runs]
             if math.isfinite(gains[0]):
                 gains_by_arm[label] = gains
-        # The claims on replication are a family of their own. It counts each declared arm that may
+        # The claims on replication are a separate family. It counts every declared arm that may
         # replicate, even without a result.
         n_declared = sum(arm["may_replicate"] for arm in self.declaration["arms"].values())
         n_claims = max(len(gains_by_arm), n_declared)
@@ -267,7 +267,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def design(self) -> PairedDesign:
-        """The design of the comparison, which says how the seeds were planned."""
+        """The design of the comparison, which is the plan of its seeds."""
         return design_of(
             self.declaration, self.n_done, margin=self.margin, resampled=self.resampled
         )
@@ -290,12 +290,10 @@ class ComparisonNumbers:
 
     @property
     def _splits(self) -> dict[str, list[list[float]]] | None:
-        """The values of each run's best trial on the new seeds.
+        """The values of each run's best trial on the new seeds; None for fewer than two seeds.
 
-        It is None for fewer than two new seeds.
-
-        All runs with the same seed have the same new seeds. If a run has no completed trial, its
-        test value stands for each of these values.
+        All runs of a seed have the same new seeds. If a run has no completed trial, its test value
+        replaces each of these values.
         """
         n_new_seeds = self.declaration["arguments"].get("confirm", 0)
         if n_new_seeds < 2:
@@ -317,7 +315,7 @@ class ComparisonNumbers:
 
     @property
     def n_inconclusive(self) -> int:
-        """The number of claims on samplers that are not decided."""
+        """The number of open claims on samplers."""
         return sum(row.verdict in OPEN for row in self.sampler_rows)
 
     @property
@@ -336,26 +334,26 @@ class ComparisonNumbers:
     def over_reference(self) -> list[PairedDifference]:
         """The differences of the samplers from the reference, the best sampler first."""
         rows = [row for row in self.sampler_rows if row.other == self.reference and row.n_pairs]
-        # Samplers that are shown to be better come first, even with a lower mean.
+        # A sampler that is shown to be better comes first, even if its mean is lower.
         return sorted(rows, key=lambda row: (row.verdict != "better", -row.mean))
 
     @property
     def strongest_control(self) -> str | None:
-        """The control with the best mean selection metric. It is None without controls.
+        """The control with the best mean selection metric, or None without controls.
 
-        The test metric is not used, because a choice by it would have a selection bias.
+        A choice by the test metric would have a selection bias.
         """
 
         def rank(label: str) -> tuple[bool, float]:
             best = mean(run.best_value for run in self.records[label])
-            # A control without a known mean ranks last.
+            # A control without a known mean comes last.
             return math.isfinite(best), self.any_record.improvement(best, 0.0)
 
         return max(self.controls, key=rank, default=None)
 
     @property
     def seconds(self) -> float:
-        """The seconds during which any trial or evaluation on a new seed ran."""
+        """The seconds in which a trial or an evaluation on a new seed ran."""
         trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
         return seconds_under_way(trials)
 
@@ -364,23 +362,23 @@ class ComparisonNumbers:
 class Comparison(Printed):
     """The result of a comparison of samplers on the same seeds.
 
-    There are three families of claims. Each family contains a wrong claim in at most 5% of
-    comparisons. All claims that were ever declared count.
+    There are three families of claims. In each family, at most 5% of comparisons contain a false
+    claim, counting all claims that were ever declared.
 
     1. Samplers: each sampler against random restarts, and greedy against annealing.
     2. Controls: each sampler and random restarts against each control.
-    3. Replication: each arm's best networks against baseline networks, on one new seed each.
+    3. Replication: each arm's best networks against baseline networks, each on one new seed.
 
     For functions there is one family: each sampler against random search.
 
-    A comparison is sequential if it stops once all claims are decided, or if it got further seeds
+    A comparison is sequential if it stops once all claims are decided, or if it gets further seeds
     or arms later. Its CIs are then wider.
 
     Attributes:
         results: The results of each arm by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        margin: The largest difference that does not matter. It is a difference of the metric on
-            the test set, or of a function's values. If :obj:`None`, no verdict is *equivalent*.
+        margin: The largest difference that does not matter, in the metric on the test set or in a
+            function's values. If :obj:`None`, no verdict is *equivalent*.
         declared: The stored declaration: seeds, arms, arguments and design.
         like: The names of other comparisons of the same objective in the same storage.
         numbers: All numbers that follow from the results.
@@ -400,15 +398,15 @@ class Comparison(Printed):
 
     @property
     def study_name(self) -> str:
-        """The name of the comparison, with which the names of its studies begin."""
+        """The name of the comparison. The names of its studies begin with it."""
         return self.numbers.study_name
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with means and standard deviations over the seeds.
 
         The search selects by ``best``, so ``best`` has a selection bias. No search uses the test
-        set. A run's gain over its own baseline is too large if the baseline's seed was unlucky.
-        The table therefore also has each gain over the mean baseline of all seeds.
+        set. If the seed of a run's own baseline was unlucky, the gain over this baseline is too
+        large. So the table also has each gain over the mean baseline of all seeds.
 
         Returns:
             A data frame with the index ``sampler``. The column ``seeds`` is the number of seeds.
@@ -434,25 +432,25 @@ class Comparison(Printed):
         return table
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms. It says how much better the first arm is.
+        """Return one row for each pair of arms, with the difference of the first arm.
 
-        The differences are of the selection metric on the test set. For functions, they are of
-        values on new seeds. They are paired by seed, because runs of the same seed have the same
-        data, initial weights and batches. A difference above 0 means that the first arm is better,
-        even if lower values are better.
+        The differences are of the selection metric on the test set, or of a function's values on
+        new seeds. They are paired by seed, because runs of the same seed have the same data,
+        initial weights and batches. A difference above 0 means that the first arm is better, even
+        if lower values are better.
 
         Returns:
             A data frame with the index ``sampler``, ``other``. The column ``pairs`` is the number
             of pairs of runs. ``difference`` is the mean difference, and ``low`` and ``high`` are
             the ends of its CI. ``win_rate`` is the share of pairs in which the first arm is
             better, with a 95% CI from ``win_rate_low`` to ``win_rate_high``. ``worst`` is the
-            smallest difference. ``verdict`` is the conclusion. ``reason`` says what limits
-            the verdict, such as a missing value, or what the verdict assumes.
+            smallest difference. ``verdict`` is the conclusion. ``reason`` says what the verdict
+            assumes, or what limits it, such as a missing value.
         """
         return differences_frame(self.numbers.paired_differences, "sampler")
 
     def plan(self, gain: float) -> Plan:
-        """Return how many seeds are needed to show a gain.
+        """Return the number of seeds that are needed to show a gain.
 
         The seeds of this comparison are the pilot.
 
@@ -531,19 +529,19 @@ class Comparison(Printed):
 
     @property
     def _decided(self) -> Sequence[PairedDifference]:
-        """The difference of the best sampler. It is empty if the conclusion claims nothing."""
+        """The best sampler's difference, or an empty list if the conclusion claims nothing."""
         if self._verdict() == "inconclusive":
             return []
         return self.numbers.over_reference[:1]
 
     @property
     def _rivals(self) -> list[PairedDifference]:
-        """The differences of the best sampler from the controls."""
+        """The differences between the best sampler and the controls."""
         best = [row.arm for row in self.numbers.over_reference[:1]]
         return self.numbers.rows_of([*itertools.product(best, self.numbers.controls)])
 
     def _about_samplers(self) -> str:
-        """Return what is found of the samplers, without a period."""
+        """Return the result on samplers as a sentence without a period."""
         rows = self.numbers.over_reference
         if not rows or rows[0].verdict == "better" or self._verdicts == {"worse"}:
             return self._finding()
@@ -554,7 +552,7 @@ class Comparison(Printed):
         return f"{self._finding()}{self._best_mean()}"
 
     def _finding(self) -> str:
-        """Return whether the best sampler is better than the reference, without a period."""
+        """Return, without a period, whether the best sampler is better than the reference."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         if self.numbers.reference is None:
@@ -570,7 +568,7 @@ class Comparison(Printed):
         return f"No sampler is shown to be better than {reference}"
 
     def _about_better_samplers(self) -> str:
-        """Return which samplers are as much better as the best, and if that is shown again."""
+        """Return the samplers that are better than the reference, and if this is shown again."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         verdict = relation(rows[0], labels=reference)
@@ -583,9 +581,9 @@ class Comparison(Printed):
         return sentence
 
     def _best_mean(self) -> str:
-        """Return the end of a sentence on the best mean of the samplers.
+        """Return the end of a sentence, about the best mean of the samplers.
 
-        It is empty if a value is missing, because the table's means are then of other seeds.
+        If a value is missing, it is empty, because the table's means are of other seeds.
         """
         rows = self._rows_over_reference
         if any(row.n_pairs < len(self.seeds) for row in rows):
@@ -596,7 +594,7 @@ class Comparison(Printed):
         return f"; best mean: {named(leaders)}"
 
     def _about_first_gap(self) -> str:
-        """Return that no sampler was compared, and why, without the last period."""
+        """Return, without a period, that no sampler was compared and why."""
         runs = {label: of_arm[0] for label, of_arm in self.numbers.samplers.items()}
         lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
         compared = f"No sampler was compared with {self.numbers.reference_name}"
@@ -611,7 +609,7 @@ class Comparison(Printed):
         return f"{compared}: {gap} {why.rstrip('.')}"
 
     def _about_rivals(self) -> list[str]:
-        """Return the claims on the best sampler and controls that do not search."""
+        """Return the claims on the best sampler against controls that do not search."""
         claims = []
         for row in self._rivals:
             rival = self.numbers.controls[row.other][0].arm.rival
@@ -662,7 +660,7 @@ class Comparison(Printed):
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
-            # A single row is already among the estimates.
+            # The estimates already have a single row.
             is_detail = len(rows) == 1
             unit = self.numbers.unit
             table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)
@@ -671,12 +669,12 @@ class Comparison(Printed):
 
     @property
     def _claimed_rows(self) -> list[PairedDifference]:
-        """The differences with a verdict. Data frames also have differences without a verdict."""
+        """The differences with a verdict. Data frames also have differences without one."""
         rows = [row for row in self.numbers.paired_differences if row.verdict is not None]
         return with_short_labels(rows, self.results)
 
     def _means(self, title: str) -> Table:
-        """Return a table with the means over the runs of each arm, and over the baselines."""
+        """Return a table with the means over each arm's runs and over the baselines."""
         fields = [field for field in self.numbers.fields if field.is_tabled]
         table = self.table()
         rows = []
@@ -690,7 +688,7 @@ class Comparison(Printed):
     def _means_of_baselines(self, fields: Sequence[Field], row: Any) -> list[str]:
         """Return the cells of the baseline networks.
 
-        ``row`` may be of any arm, because all rows agree.
+        ``row`` may be from any arm, because all rows agree.
         """
         cells = []
         for field in fields:
@@ -759,7 +757,7 @@ class Comparison(Printed):
             with_short_labels(self.numbers.paired_differences, self.results),
             self.numbers.unit,
             self._design,
-            # A family without a current claim has no note. Others count all declared claims.
+            # A family without a current claim has no note. Other notes count all declared claims.
             n_claims={
                 what: n for what, n in self.numbers.n_claims.items() if self.numbers.families[what]
             },
@@ -767,7 +765,7 @@ class Comparison(Printed):
         )
 
     def _notes_on_arms(self) -> list[str]:
-        """Return notes on later costs of controls, and on samplers that only drew at random."""
+        """Return notes about later costs of controls, and samplers that drew only at random."""
         notes = []
         for label, runs in self.numbers.controls.items():
             costs = [run.later_cost for run in runs if run.later_cost]
@@ -796,7 +794,8 @@ class Comparison(Printed):
         )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
-        # The user must choose the gain. A default, such as the CI's upper end, could be too large.
+        # The user must choose the gain, because a default, such as the CI's upper end, could be
+        # too large.
         which = "the smallest gain that matters to you. It plans the number of seeds."
         in_shell = ""
         if url := storage_url(numbers.any_record.study._storage):
@@ -856,7 +855,7 @@ class Comparison(Printed):
 
 
 def _scores(comparison: ComparisonNumbers) -> Figure:
-    """Return a figure of each run's score, and of the scores of baseline networks."""
+    """Return a figure of each run's score and of the baseline networks' scores."""
     record = comparison.any_record
     values = {}
     if record.has_baseline:
@@ -876,10 +875,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
 
 
 def _trials_figure(comparison: ComparisonNumbers) -> Figure:
-    """Return a figure of the best gain so far against trials.
-
-    For functions, it shows the best value.
-    """
+    """Return a figure of the best gain so far, or a function's best value, against trials."""
     unit = comparison.units.selection
     what = "gain"
     write: Callable[[float], str] = unit.gain
@@ -916,9 +912,9 @@ def _trials_figure(comparison: ComparisonNumbers) -> Figure:
 
 
 def best_curves(runs: Sequence[SearchRecord]) -> list[list[float]]:
-    """Return the best gain after each trial of each run. For functions, return the best value.
+    """Return each run's best gain, or a function's best value, after each trial.
 
-    The curve of a shorter run is continued with its last value.
+    A shorter run's curve continues with its last value.
     """
     curves = []
     for run in runs:
@@ -949,5 +945,5 @@ def mean_series(
 
 
 def _rounded(numbers: np.ndarray) -> list[float]:
-    """Return numbers rounded to seven digits, because more digits only make pages larger."""
+    """Return numbers rounded to seven digits. More digits would only make pages larger."""
     return [float(f"{number:.7g}") for number in numbers]

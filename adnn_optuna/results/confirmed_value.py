@@ -1,4 +1,4 @@
-"""The value of one configuration, estimated by runs on new seeds that selected nothing.
+"""The value of a configuration, estimated by runs on new seeds that selected nothing.
 
 Rechecks and searches of functions share this estimate and its notes.
 """
@@ -35,16 +35,15 @@ from adnn_optuna.stats.spread import has_few_values
 class ConfirmedValue:
     """The mean of a configuration's runs on new seeds, with its CI.
 
-    A study may confirm several configurations, one after the other. The CI of the k-th
-    configuration is at level 1 - 0.05 / 2^(k - 1). If the number of runs was raised, the level is
-    1 - 0.01 / 2^(k - 1). In at most 5% of studies, at least one of these CIs lies above the true
-    value.
+    A study may confirm several configurations, one after another. The CI of configuration k is at
+    level 1 - 0.05 / 2^(k - 1). If the number of runs was increased, the level is 1 - 0.01 / 2^(k -
+    1). In at most 5% of studies, at least one of these CIs is above the true value.
 
     Attributes:
-        runs: The value of each run. It is NaN for a failed run.
+        runs: The value of each run; a failed run has NaN.
         planned: The declared number of runs, and the configuration's rank k.
-        failed: The value of each failed run. If None, there is no CI if a run failed.
-        is_seeded: Whether the function takes a seed. Otherwise it draws its own random numbers.
+        failed: The value of each failed run. If None, a failed run prevents a CI.
+        is_seeded: Whether the function takes a seed. If not, it draws its own random numbers.
         n_violated: The number of runs that violate a constraint.
         resampled: The numbers of training and test examples of a split, if each run redraws the
             split of one data set. The CI is then for new data of this kind.
@@ -59,7 +58,7 @@ class ConfirmedValue:
 
     @functools.cached_property
     def values(self) -> list[float]:
-        """The values of the runs. Failed runs are left out if :attr:`failed` is None."""
+        """The values of the runs, without failed runs if :attr:`failed` is None."""
         return values_of_runs(self.runs, self.failed)
 
     @property
@@ -69,7 +68,7 @@ class ConfirmedValue:
 
     @property
     def n_claims(self) -> int:
-        """The divisor of the error rate, which allows for configurations confirmed earlier."""
+        """The divisor of the error rate, because other configurations were confirmed earlier."""
         return int(2 ** (self.planned["rank"] - 1))
 
     @property
@@ -87,7 +86,7 @@ class ConfirmedValue:
 
     @functools.cached_property
     def estimate(self) -> Estimate:
-        """The mean with its CI. The ends are NaN if there is no CI."""
+        """The mean with its CI. Without a CI, the ends are NaN."""
         estimate = mean_interval(
             self.values,
             n_claims=self.n_claims,
@@ -105,9 +104,9 @@ class ConfirmedValue:
 
     @property
     def _has_unplanned_splits(self) -> bool:
-        """Whether each run redraws a split and the number of runs was raised later.
+        """Whether runs redraw splits and the number of runs was increased later.
 
-        There is then no CI, because a sequential CI is not valid for new data.
+        There is no CI in this case, because a sequential CI is not valid for new data.
         """
         return self.planned["sequential"] and self.resampled is not None
 
@@ -117,13 +116,13 @@ class ConfirmedValue:
         value, low, high = mean_interval(self.values)
         if not self._is_complete:
             return Estimate(value)
-        # The variance of one more run is n times the variance of the mean, and both add up.
+        # The variance of one more run is n times the variance of the mean, and the two add up.
         half = (high - low) / 2 * math.sqrt(1 + len(self.values))
         return estimate_around(value, half)
 
     @property
     def n_equal(self) -> int:
-        """The number of values if all are equal except for rounding. Otherwise it is 0."""
+        """The number of values if all are equal except for rounding, or else 0."""
         n = len(self.values)
         if n > 1 and are_equal(np.array(self.values)):
             return n
@@ -144,14 +143,14 @@ class ConfirmedValue:
 
     @property
     def no_seed(self) -> str:
-        """A note if the function takes no seed and its values differ. Otherwise it is empty."""
+        """A note if the function takes no seed and its values differ, or else an empty text."""
         if self.is_seeded or self.n_equal:
             return ""
         return "The runs have no seed, so they cannot be repeated exactly."
 
     @property
     def no_interval(self) -> str:
-        """A short text on why the value has no CI."""
+        """A short text that says why the value has no CI."""
         if self.n_failed and self.failed is None:
             return f"No CI: {self.n_failed} of {len(self.runs)} {self.where} failed"
         if self.n_equal:
@@ -159,7 +158,7 @@ class ConfirmedValue:
         return "No CI of the value"
 
     def why_no_interval(self) -> str:
-        """Return why the value has no CI. It is empty if it has one."""
+        """Return why the value has no CI, or an empty text if it has one."""
         n = len(self.runs)
         if math.isfinite(self.estimate.low):
             return ""
@@ -191,9 +190,9 @@ class ConfirmedValue:
     def notes(
         self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
     ) -> list[str]:
-        """Return the notes on the runs, such as on violated constraints and on the CI.
+        """Return the notes about the runs, such as on violated constraints and on the CI.
 
-        ``redrawn`` is a sentence about the variances that the CI contains. It is empty if unknown.
+        ``redrawn`` is a sentence on the variances that the CI includes; empty if unknown.
         """
         if not self.values:
             return []
@@ -201,7 +200,7 @@ class ConfirmedValue:
         notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
-            if not on_same_examples:  # Otherwise, the shown CI is another one.
+            if not on_same_examples:  # In the other case, the printed CI is another CI.
                 notes += self._assumption()
         notes += [redrawn, *self._level_notes()]
         if not has_few_values(self.values):
@@ -213,7 +212,7 @@ class ConfirmedValue:
         return notes
 
     def _assumption(self) -> list[str]:
-        """Return what the CI of a fixed design is. Other designs have their own notes."""
+        """Return what the CI of a fixed design is. Other designs have separate notes."""
         if self.planned["sequential"] or self.resampled:
             return []
         if {*self.values} <= {0.0, 1.0}:
@@ -223,7 +222,7 @@ class ConfirmedValue:
         return [Detail("The CI of the value is Student's t, assuming normal values.")]
 
     def _violated_note(self) -> str:
-        """Return a note on runs that violate a constraint. It is empty if none does."""
+        """Return a note on runs that violate a constraint, or an empty text."""
         if not self.n_violated:
             return ""
         runs = self.in_words(len(self.runs))
@@ -255,10 +254,7 @@ class ConfirmedValue:
 
 
 def rank_notes(rank: int, level: float) -> list[str]:
-    """Return the note that the study confirmed other best trials before.
-
-    It is empty if there were none.
-    """
+    """Return the note that the study confirmed other best trials before, if any."""
     if rank == 1:
         return []
     earlier = in_number(rank - 1, "other trial")
@@ -272,10 +268,10 @@ def mean_interval(
     sequential: bool = False,
     resampled: Resampled | None = None,
 ) -> Estimate:
-    """Return the mean with its CI. The CI is Student's t, or sequential for a sequential design.
+    """Return the mean with its CI: Student's t, or sequential for a sequential design.
 
-    If all values are 0 or 1, a fixed design has the CI of Clopper and Pearson (1934). The ends are
-    NaN if the values do not vary.
+    If all values are 0 or 1, the CI of a fixed design is by Clopper and Pearson (1934). If the
+    values do not vary, the ends are NaN.
     """
     if not values:
         return UNKNOWN
@@ -287,7 +283,7 @@ def mean_interval(
     if are_binary and not (sequential or resampled):
         return Estimate(center, *share_interval(center, len(values), level))
     half = student_half_width(values, 0.0, level)
-    # Splits of one data set overlap, which Nadeau and Bengio (2003) correct for.
+    # Splits of one data set overlap. Nadeau and Bengio (2003) correct for this.
     if resampled is not None:
         n_train, n_test = resampled
         half *= math.sqrt(1 + len(values) * n_test / n_train)

@@ -32,7 +32,7 @@ from adnn_optuna.engine.arms import Arm
 from adnn_optuna.stats.paired_differences import Claim, PairedDesign, fewest_pairs
 
 _RIVALS = (GREEDY, ANNEALING)
-MAX_SEEDS = 10_000  # A limit, because a mistyped range of seeds could fill the storage.
+MAX_SEEDS = 10_000  # A mistyped range of seeds could fill the storage, so there is a limit.
 
 
 def checked_seeds(seeds: int | Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ def declared_arm(arm: Arm, name: str = "") -> DeclaredArm:
 
 
 def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
-    """Return the label of the reference. It is None if it is not among the arms.
+    """Return the label of the reference, or None if it is not among the arms.
 
     The reference is random restarts for networks, and random search for functions.
     """
@@ -111,7 +111,7 @@ def reference_of(arms: Mapping[str, DeclaredArm]) -> str | None:
 
 
 def claims_of(arms: Mapping[str, DeclaredArm]) -> dict[str, list[Claim]]:
-    """Return the claims on samplers and the claims on controls: two families.
+    """Return the two families of claims: on samplers, and on controls.
 
     In the first family, each sampler is compared with the reference, and greedy with annealing. In
     the second family, each sampler and the reference are compared with each control.
@@ -146,7 +146,7 @@ def continued_declaration(
     arms: Mapping[str, DeclaredArm],
     arguments: Mapping[str, Any],
 ) -> Declaration:
-    """Return the declaration of a comparison, joined with its earlier declaration ``before``."""
+    """Return the declaration of a comparison, merged with its earlier declaration ``before``."""
     before = before or fixed_declaration(())
     planned_seeds = before["seeds"]
     _check_seeds_go_on(seeds, before, study_name)
@@ -174,7 +174,7 @@ def continued_declaration(
 
 
 def warn_of_few_seeds(n_seeds: int, n_claims: Mapping[str, int], declaration: Declaration) -> None:
-    """Warn if the seeds of a call are too few to decide any claim of a family.
+    """Warn if a call's seeds are too few to decide any claim of a family.
 
     ``n_claims`` is the number of claims of each family.
     """
@@ -193,7 +193,7 @@ def warn_of_few_seeds(n_seeds: int, n_claims: Mapping[str, int], declaration: De
 
 
 def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: str) -> None:
-    """Refuse seeds that do not begin with the declared seeds."""
+    """Raise an error for seeds that do not begin with the declared seeds."""
     planned_seeds = before["seeds"]
     is_shorter = len(seeds) < len(planned_seeds) and not before["sequential"]
     n_common = min(len(seeds), len(planned_seeds))
@@ -211,6 +211,6 @@ def _check_seeds_go_on(seeds: Sequence[int], before: Declaration, study_name: st
 
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
-    """Store the declaration of a comparison in its study, if it changed."""
+    """Store the declaration of a comparison in its study, if the declaration changed."""
     if head.user_attrs.get(COMPARISON) != declaration:
         head.set_user_attr(COMPARISON, declaration)

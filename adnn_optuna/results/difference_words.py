@@ -1,7 +1,7 @@
 """Differences of arms in sentences, tables and figures, for all kinds of comparisons.
 
-In all functions, ``per`` is what the values of a pair share, such as "seed". It is empty if values
-are not paired.
+In all functions, ``per`` names what the values of a pair share, such as "seed". If values are not
+paired, it is empty.
 """
 
 import dataclasses
@@ -64,9 +64,9 @@ _RELATIONS = {
     None: "not compared with",
 }
 LABEL_WIDTH = 14  # A row with two such labels, a CI and a verdict fits into 80 columns.
-_N_NAMED = 3  # The number of arms that a sentence names.
-_FEW_TIES = 0.2  # If more than this share of all pairs are ties, a note is shown.
-_VISIBLE = 0.01  # If a band is narrower than this share of the figure, no text names it.
+_N_NAMED = 3  # The number of arms that a sentence lists by name.
+_FEW_TIES = 0.2  # A note is shown if more than this share of all pairs are ties.
+_VISIBLE = 0.01  # If a band is narrower than this share of the figure, its text is omitted.
 
 
 def short_labels(labels: Collection[str]) -> dict[str, str]:
@@ -83,7 +83,7 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
 
 
 def _without_middle(text: str) -> str:
-    """Return a text, without its middle if it is longer than a label may be."""
+    """Return a text; if it is longer than a label may be, its middle is omitted."""
     if shortened(text, LABEL_WIDTH) == text:
         return text
     end = shortened(text[::-1], LABEL_WIDTH // 2)[::-1]
@@ -104,7 +104,7 @@ def pair(row: PairedDifference) -> str:
 
 
 def named(labels: Sequence[str]) -> str:
-    """Return labels as a part of a sentence. Of many labels, only the first are named."""
+    """Return labels as a part of a sentence, which lists only the first of many labels."""
     if len(labels) > _N_NAMED + 1:
         return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
     return in_list(labels)
@@ -116,7 +116,7 @@ def named_are(labels: Sequence[str]) -> str:
 
 
 def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
-    """Return the sentence that the first value of these arms is missing, so no pair counts."""
+    """Return the sentence that these arms' first value is missing, so no pair counts."""
     have = "has" if len(labels) == 1 else "have"
     return (
         f"{named(labels)} {have} no finite value at {first}, and only {per}s before such a gap "
@@ -133,7 +133,7 @@ def relation(row: PairedDifference, labels: str) -> str:
 
 
 def with_assumption(claims: Sequence[str], rows: Iterable[PairedDifference]) -> Sequence[str]:
-    """Return claims, and what the verdicts of ``rows`` assume. No claim ends with a period."""
+    """Return claims with the assumptions of the verdicts of ``rows``, without final periods."""
     assumed = in_list([*dict.fromkeys(filter(None, map(_assumed, rows)))])
     if not assumed:
         return claims
@@ -143,7 +143,7 @@ def with_assumption(claims: Sequence[str], rows: Iterable[PairedDifference]) -> 
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return what a verdict assumes. An inconclusive verdict assumes nothing."""
+    """Return what a verdict assumes, or an empty text for an inconclusive verdict."""
     if row.verdict in ("inconclusive", None):
         return ""
     return row.assumption
@@ -232,7 +232,7 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on pairs with equal values. It is empty if there are few such pairs."""
+    """Return the note on pairs with equal values, or an empty list if there are few."""
     claims = [row for row in rows if row.verdict]
     n_ties = sum(row.n_ties for row in claims)
     n_pairs = sum(row.n_pairs for row in claims)
@@ -248,7 +248,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def _equal_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on CIs of equal differences. It is empty without such a CI."""
+    """Return the note on CIs of equal differences, or an empty list."""
     claims = [row for row in rows if math.isfinite(row.low) and row.n_pairs > 1]
     names = [pair(row) for row in claims if row.is_constant]
     if not names:
@@ -267,9 +267,10 @@ def level_of(validity: Validity) -> float:
 
 
 def validity_notes(rows: Sequence[PairedDifference], validity: Validity, per: str) -> list[str]:
-    """Return notes on when a design's CIs are valid, and what they assume.
+    """Return notes on the validity of a design's CIs and on their assumptions.
 
-    Without a CI, the list is empty, unless seeds were added, because these make later CIs wider.
+    Without a CI, the list is empty. If seeds were added, there is still a note, because they make
+    later CIs wider.
     """
     pairs = dict[Validity, list[str]]()
     for row in rows:
@@ -303,7 +304,7 @@ def _reading_notes(per: str) -> list[Detail]:
 
 
 def why_no_interval(rows: Sequence[PairedDifference]) -> str:
-    """Return the reason why differences have no CI, if they share the reason."""
+    """Return the reason why differences have no CI, if all have the same reason."""
     reasons = {row.reason for row in rows if row.reason}
     if len(reasons) == 1:
         return f"{capitalized(reasons.pop())}."
@@ -325,16 +326,13 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
 def sources_in_words(sources: Iterable[str]) -> list[str]:
     """Return the printed names of sources of randomness.
 
-    The stored names are kept, because seeds follow from them.
+    The stored names stay the same, because seeds depend on them.
     """
     return ["initialization" if name == "initialisation" else name for name in sources]
 
 
 def test_set_note(n_elsewhere: int) -> str:
-    """Return the note on other studies that evaluated the same test set.
-
-    It is empty without any.
-    """
+    """Return the note on other studies that evaluated the same test set, if any."""
     if not n_elsewhere:
         return ""
     return Caution(
@@ -351,9 +349,9 @@ def times(n: int) -> str:
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
-    """Return the note that the storage has other comparisons of the same subject.
+    """Return the note on other comparisons of the same subject in the storage, if any.
 
-    ``what`` begins the sentence, such as "The same objective is". Empty without other comparisons.
+    ``what`` begins the sentence, such as "The same objective is".
     """
     if not names:
         return []
@@ -366,7 +364,7 @@ def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
 def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
     """Return a data frame with a row for each difference.
 
-    Its index has two levels. The first level has the name ``arm``, and the second ``other``.
+    Its index has two levels, which are named ``arm`` and ``other``.
     """
     import pandas as pd
 
@@ -397,10 +395,10 @@ def interval_figure(
     no_interval: str = "No CI.",
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
-    """Return a figure with a row for each difference, its CI and its remark. It has a line at 0.
+    """Return a figure with a row for each difference, its CI and its remark, and a line at 0.
 
-    A band around 0 is shaded up to ``margin`` on both sides. The arms in ``hollow`` are drawn as
-    rings. ``no_interval`` is the sentence for differences that have no CI.
+    The band between -``margin`` and ``margin`` is shaded. Arms in ``hollow`` are drawn as rings.
+    ``no_interval`` is the sentence for differences without a CI.
     """
     ci = f"{percent(level)} CI"
     series = []

@@ -1,4 +1,4 @@
-"""The list of a search's numbers, from which tables, pages and JSON are made.
+"""The list of a search's numbers, which tables, pages and JSON use.
 
 To add a number of a search, add an entry to :data:`FIELDS`. To add a number of each run of a
 comparison, add an entry to :data:`RUN_FIELDS`.
@@ -35,12 +35,13 @@ class Field(NamedTuple):
 
     key: str  # The number's name in JSON and data frames.
     label: str  # The name in tables. For a gain, it is the name of the baseline.
-    metric: Literal["selection", "test", ""]  # The metric of the number. It is empty for counts.
-    get: Callable[[SearchRecord, Baselines], float]  # Returns NaN if the number is unknown.
+    # The metric of the number, or an empty text for counts.
+    metric: Literal["selection", "test", ""]
+    get: Callable[[SearchRecord, Baselines], float]  # This returns NaN if the number is unknown.
     is_gain: bool = False
     unit: Unit = COUNT  # The unit of a number without a metric.
-    is_tabled: bool = True  # Whether tables show the number, not only data frames and JSON.
-    of_baseline: str = ""  # The key of the same number of baseline networks, if there is one.
+    is_tabled: bool = True  # Whether tables show the number, in addition to data frames and JSON.
+    of_baseline: str = ""  # The key of the same number of baseline networks, or an empty text.
     needs_baseline: bool = False  # Whether only searches with a baseline network have the number.
 
     def unit_in(self, units: Units) -> Unit:
@@ -55,7 +56,7 @@ class Field(NamedTuple):
 
 
 def _if_tested(get: Callable[[SearchRecord], float]) -> Callable[[SearchRecord, Baselines], float]:
-    """Return ``get`` as a function that returns NaN without a test-set evaluation."""
+    """Return ``get`` as a function that returns NaN before the test-set evaluation."""
     return lambda run, _: get(run) if run.n_test_evaluations > 0 else math.nan
 
 
@@ -162,7 +163,7 @@ def units_of(record: SearchRecord) -> Units:
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
-    """Return the seconds in which at least one trial ran. Parallel trials count once."""
+    """Return the seconds in which at least one trial ran, so parallel trials count once."""
     seconds = 0.0
     last = -math.inf
     dates = ((trial.datetime_start, trial.datetime_complete) for trial in trials)

@@ -45,10 +45,10 @@ class FunctionSearch(StudyResult):
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The recommended parameters: the configuration with the best mean of two or more values.
+        """The recommended parameters, which have the best mean of two or more values.
 
-        If no configuration has two values, these are the best trial's parameters. The mapping is
-        empty if no trial is completed.
+        If no configuration has two values, they are the best trial's parameters. If no trial is
+        completed, the mapping is empty.
         """
         if self.best is None:
             return {}
@@ -58,8 +58,8 @@ class FunctionSearch(StudyResult):
     def replicates(self) -> dict[int, list[float]]:
         """The values of each configuration that has two or more values.
 
-        The keys are the numbers of the configurations' first trials. The mapping is empty if the
-        search made no replicates.
+        A key is the number of the configuration's first trial. If the search made no replicates,
+        the mapping is empty.
         """
         return {
             configuration.first.number: configuration.values
@@ -92,7 +92,7 @@ class FunctionSearch(StudyResult):
 
     @property
     def _unit(self) -> Unit:
-        """The unit in which the value is written, with as many decimals as its CI supports."""
+        """The value's unit, with as many decimals as the value's CI supports."""
         return units_of(self.record).selection.rounded_to(self.value)
 
     @property
@@ -150,9 +150,9 @@ class FunctionSearch(StudyResult):
         return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float] | None:
-        """Return the number and value of the best trial, which may be a replicate.
+        """Return the number and value of the best trial, or None without a finite value.
 
-        It is None without a finite value.
+        The best trial may be a replicate.
         """
         best_value = self.best_value
         for number, value in self.record.numbered_values:
@@ -173,14 +173,14 @@ class FunctionSearch(StudyResult):
         return " ".join(filter(None, sentences))
 
     def _about_equal_trials(self) -> str:
-        """Return the note that all trials have the same value. Otherwise it is empty."""
+        """Return the note that all trials have the same value, or an empty list."""
         n = len(self.record.values)
         if n == 1 or len({*self.record.values}) > 1:
             return ""
         return f"{all_of(n, 'trials')} have the same value."
 
     def _about_unused_seed(self) -> str:
-        """Ask whether the function uses its seed. The text is empty if values differ."""
+        """Return a question on whether the function uses its seed; empty if values differ."""
         if self._confirmed.is_seeded and self._confirmed.n_equal:
             return "Does the function use the seed?"
         return ""
@@ -229,7 +229,7 @@ class FunctionSearch(StudyResult):
         new_values = self._confirmed.values
         if self.best is None or highest is None or not new_values:
             return super()._figures()
-        # Imported here, because a result that is only printed does not need this module.
+        # This import is here, because a result that is only printed does not need it.
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         unit = units_of(self.record).selection
@@ -260,10 +260,7 @@ class FunctionSearch(StudyResult):
         return [*self._replicated_tables(), *super()._tables()]
 
     def _replicated_tables(self) -> list[Table]:
-        """Return the table of the best replicated configurations.
-
-        It is empty without replicates.
-        """
+        """Return the table of the best replicated configurations, if any."""
         if not self.record.replicated:
             return []
         unit = units_of(self.record).selection
@@ -281,7 +278,7 @@ class FunctionSearch(StudyResult):
         n_new = len(self.record.new_values)
         if not n_new:
             return super()._next_step()
-        if n_new < self.record.planned["seeds"]:  # The conclusion says how to continue.
+        if n_new < self.record.planned["seeds"]:  # The conclusion already says how to continue.
             return Step()
         return _compare_step(self.record, self._function)
 
@@ -319,9 +316,9 @@ def _note_on_new_seeds(n: int) -> str:
 
 
 def _compare_step(record: FunctionRecord, function: str) -> Step:
-    """Return how to compare the search's sampler with others on the same function.
+    """Return the command for comparing the search's sampler with others on the same function.
 
-    ``function`` is the function's name. It is empty if the name is not known.
+    ``function`` is the function's name, or empty if it is unknown.
     """
     n_trials = len(record.done_trials)
     arguments = [f"max_trial={n_trials}"]
@@ -329,7 +326,8 @@ def _compare_step(record: FunctionRecord, function: str) -> Step:
     if not record.is_minimized:
         arguments.insert(0, 'direction="maximize"')
         options += ["--direction", "maximize"]
-    if record.sampler not in ("", ANNEALING, RANDOM):  # These two are compared by default.
+    # A comparison includes these two by default.
+    if record.sampler not in ("", ANNEALING, RANDOM):
         arguments.insert(0, repr(record.sampler))
         options += ["--samplers", record.sampler]
     if record.resampled is not None:

@@ -18,14 +18,14 @@ _OVER: Mapping[Baseline, str] = {"mean": "over the mean", "one": "over one basel
 
 @dataclasses.dataclass(frozen=True)
 class Luck(Printed):
-    """The gain by selection alone: the best of equally good runs has a high value by chance.
+    """The gain by selection alone, because the best of equally good runs is high by chance.
 
     Attributes:
-        n: The number of runs, of which the best is selected.
+        n: The number of runs. The best run is selected.
         sd: The standard deviation of a run, for normal values. It is None if ``values`` are set.
-        claimed: A claimed gain, whose probability is computed. It is None if there is none.
-        files: The number of searches, of which the best is reported.
-        values: The values of observed runs, in place of ``sd``.
+        claimed: A claimed gain, whose probability is computed, or None.
+        files: The number of searches. The best search is reported.
+        values: The values of observed runs, instead of ``sd``.
     """
 
     n: int
@@ -81,7 +81,7 @@ class Luck(Printed):
         return number_fields(self, "n sd expected claimed files chances chances_of_files")
 
     def _tables(self) -> list[Table]:
-        """Return a table with the probability of the claimed gain. It is empty without a claim."""
+        """Return a table with the probability of the claimed gain, or an empty list."""
         if self.claimed is None:
             return []
         chances_by_number = {"in one search": self.chances}

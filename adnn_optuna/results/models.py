@@ -36,13 +36,12 @@ class ModelRuns:
         evaluations: The known values, by the number of the model and the seed.
         labels: The labels of the models, in the order of their numbers.
         declaration: The declared seeds in their order, and the design.
-        margin: The largest difference of two models that does not matter. It is None without a
-            margin.
+        margin: The largest difference of two models that does not matter, or None.
         resampled: The numbers of training and test examples of a split, if seeds redraw the split.
         score: The name of the values. It is ``"test accuracy"``, ``"test R²"`` for a regression,
             or ``"value"`` for functions.
-        failed: The value of each failed run. It is None if failures have no value.
-        n_test: The number of test examples. It is 0 for functions.
+        failed: The value of each failed run, or None.
+        n_test: The number of test examples, or 0 for functions.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -82,8 +81,8 @@ class ModelRuns:
     def _is_decided(self) -> bool:
         """Whether a sequential design needs no further seed.
 
-        Each pair of models must be decided, or have a missing value. After a missing value, no
-        further seed counts.
+        Each pair of models must be decided, or have a missing value. Further seeds do not count
+        after a missing value.
         """
         if not self.declaration["sequential"]:
             return False
@@ -92,17 +91,14 @@ class ModelRuns:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The declared seeds.
-
-        In a sequential design, these are only the seeds until the decision.
-        """
+        """The declared seeds or, in a sequential design, the seeds until the decision."""
         if self._is_decided:
             return self._declared_seeds[: self._n_done]
         return self._declared_seeds
 
     @property
     def needed(self) -> list[Evaluation]:
-        """The evaluations of all seeds. In a sequential design, these go up to the next seed."""
+        """The evaluations of all seeds or, in a sequential design, up to the next seed."""
         seeds = self.seeds
         if self.declaration["sequential"]:
             seeds = seeds[: self._n_done + 1]
@@ -110,7 +106,7 @@ class ModelRuns:
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next. They are empty if none is missing."""
+        """The evaluations to make next; empty if none is missing."""
         return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
@@ -123,7 +119,7 @@ class ModelRuns:
 class ModelComparison(ArmComparison):
     """The result of a comparison of models with the same seeds.
 
-    The values of Keras models are on the test set. At most 5% of comparisons contain a wrong
+    The values of Keras models are on the test set. At most 5% of comparisons contain a false
     claim.
 
     Attributes:
@@ -131,9 +127,9 @@ class ModelComparison(ArmComparison):
         runs: The known values, and the evaluations that are missing.
         study_name: The name of the study that stores the evaluations.
         sources: The sources of randomness that each seed redraws.
-        n_train: The number of training examples. It is 0 for functions.
+        n_train: The number of training examples, or 0 for functions.
         like: The names of other comparisons of the same data in the same storage.
-        n_tests_elsewhere: How often other studies of the storage evaluated the test set.
+        n_tests_elsewhere: The number of test-set evaluations by other studies in the storage.
     """
 
     runs: ModelRuns
@@ -146,7 +142,7 @@ class ModelComparison(ArmComparison):
     _arm = "model"
 
     def _nothing_known(self) -> str:
-        """Return the sentence that no mean is known, and how many evaluations are made."""
+        """Return the sentence that no mean is known, with the number of finished evaluations."""
         if any(self.numbers.arms.values()):
             return super()._nothing_known()
         runs = self.runs

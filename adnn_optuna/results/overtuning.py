@@ -44,24 +44,24 @@ from adnn_optuna.stats.overtuning import (
 )
 from adnn_optuna.stats.spread import fitted_unit
 
-# If a reported value differs by more than this share from the mean of the trial's scores, it is of
-# another metric.
+# If a reported value differs by more than this share from the mean of the trial's scores, it is a
+# value of another metric.
 _ALIKE = 1e-3
 _N_LISTED = 10  # The number of trials in the table.
 
 
 @dataclass(frozen=True, repr=False)
 class Overtuning(Printed):
-    """The value of a study's best trial on new data, and how much too good the reported value is.
+    """The value of a study's best trial on new data, and the excess of its reported value.
 
     Attributes:
         study_name: The study's name.
-        metric: The metric's name. It is empty if it is not known.
+        metric: The metric's name; empty if unknown.
         maximize: Whether higher values are better.
         examples: The scores of single validation examples, for each trial that stores them.
         reported_values: The value of each of these trials in the study. The shape is (T,).
         values: The value of each of these trials, computed from its scores. The shape is (T,).
-        n_groups: The number of groups of examples. Without groups, it is the number of examples.
+        n_groups: The number of groups of examples. Without groups, the number of examples.
         n_omitted: The number of omitted trials for each reason.
         splits: The results of selecting on random parts of the examples.
     """
@@ -93,7 +93,7 @@ class Overtuning(Printed):
 
     @property
     def best(self) -> FrozenTrial:
-        """The trial with the best reported value. If trials are equal, it is the first of them."""
+        """The trial with the best reported value. Of equal trials, it is the first."""
         return self.trials[int((self._sign * self.reported_values).argmax())]
 
     @property
@@ -110,7 +110,7 @@ class Overtuning(Printed):
     def optimism(self) -> Estimate:
         """The reported best value minus the value on new data, with its 95% CI.
 
-        It is positive if the reported value is too good, even if lower values are better.
+        If the reported value is too good, it is positive, even if lower values are better.
         """
         return excess_over(self.new_data, self.reported, maximize=self.maximize)
 
@@ -157,10 +157,7 @@ class Overtuning(Printed):
 
     @functools.cached_property
     def most_unlike(self) -> FrozenTrial | None:
-        """The trial whose value differs most from the mean of its scores.
-
-        It is None if all agree.
-        """
+        """The trial whose value differs most from its mean score, or None if all values agree."""
         gaps = np.abs(self.reported_values - self.values)
         is_alike = gaps.max() <= _ALIKE * float(np.abs(self.reported_values).max())
         if is_alike:
@@ -231,7 +228,7 @@ class Overtuning(Printed):
         return notes
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return the numbers of each trial, sorted by how many splits select it."""
+        """Return the numbers of each trial, sorted by the number of splits that select it."""
         splits = self.splits
         rows = []
         for i in np.argsort(-splits.selected, kind="stable"):
@@ -258,7 +255,7 @@ class Overtuning(Printed):
 
     def _figure(self) -> Figure:
         """Return a figure of all reported values, the best value, and the value on new data."""
-        # Imported here, because a result that is only printed does not need this module.
+        # This import is here, because a result that is only printed does not need it.
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         new, best, optimism = self._estimates()
@@ -300,10 +297,7 @@ def overtuning_of(
     measure_of: Callable[[Examples], Means | Metric] = _means,
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return the overtuning of a study.
-
-    It is None if no trial stores scores of single examples.
-    """
+    """Return the overtuning of a study, or None if no trial stores scores of examples."""
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     feasible = [trial for trial in valued if is_feasible(trial)]

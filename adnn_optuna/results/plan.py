@@ -1,4 +1,4 @@
-"""The result of planning: how many seeds a comparison needs to show a gain."""
+"""The result of planning: the number of seeds that a comparison needs to show a gain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
 
 @dataclass(frozen=True)
 class Plan(Printed):
-    """How many seeds a comparison needs to show a gain with a power of 80%.
+    """The number of seeds that a comparison needs to show a gain with a power of 80%.
 
     Attributes:
         numbers: The numbers of the pilot, and the seeds and power of both designs.
@@ -36,8 +36,8 @@ class Plan(Printed):
     def seeds_sequential(self) -> int | None:
         """The number of new seeds that a sequential design needs after the pilot's seeds.
 
-        If the pilot was a fixed design, the CIs are at 99%. The number is None if more than 1000
-        seeds, or more than ten times :attr:`seeds`, are needed.
+        If the pilot was a fixed design, the CIs are at 99%. If more than 1000 seeds, or more than
+        ten times :attr:`seeds`, are needed, the number is None.
         """
         if self.numbers.pairs_sequential is None:
             return None
@@ -50,7 +50,7 @@ class Plan(Printed):
 
     @property
     def hours_sequential(self) -> float | None:
-        """The hours that the new seeds of a sequential design take. It is None if too many."""
+        """The hours for the new seeds of a sequential design, or None if there are too many."""
         if self.seeds_sequential is None:
             return None
         return self.seeds_sequential * self._seconds_per_seed / 3600

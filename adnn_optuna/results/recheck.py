@@ -1,8 +1,9 @@
-"""The numbers of a recheck that follow from its evaluations, and its printed result.
+"""The numbers of a recheck, computed from its evaluations, and its printed result.
 
 A study's best value is too good, because it is the best of many noisy values. A few evaluations on
-new seeds show by how much. The first new seeds choose one of the best trials. The other new seeds
-selected nothing, so their mean estimates the value of the chosen trial without selection bias.
+new seeds show the size of this excess. The first new seeds choose one of the best trials. The
+other new seeds were not used for selection, so their mean estimates the value of the chosen trial
+without selection bias.
 """
 
 import dataclasses
@@ -66,12 +67,12 @@ if TYPE_CHECKING:
 
     from adnn_optuna.results.overtuning import Overtuning
 
-# A stored value is far from the runs if its distance from their mean is this many half widths.
-# These are half widths of the 95% prediction interval of one more run.
+# A stored value is far from the runs if its distance from their mean is at least this number of
+# half widths. These are half widths of the 95% prediction interval of one more run.
 _FAR = 10
 _FEWEST_TO_TELL = 5  # With fewer runs, the prediction interval may be far too narrow by chance.
 
-Role = Literal["choose", "confirm"]  # A seed chooses a trial, or estimates its value.
+Role = Literal["choose", "confirm"]  # A seed either chooses a trial or estimates its value.
 
 
 class Row(NamedTuple):
@@ -86,7 +87,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class RecheckNumbers:
-    """The numbers of a recheck that follow from its evaluations."""
+    """The numbers of a recheck, computed from its evaluations."""
 
     settings: RecheckSettings
     evaluations: Mapping[Evaluation, float]
@@ -95,16 +96,16 @@ class RecheckNumbers:
     metric: str  # The name of the values.
     experiment: Any  # The key that determines the new seeds.
     planned: Planned  # The number of further seeds for the chosen trial, and its rank.
-    # The scores of single examples, for evaluations that store them.
+    # The scores of single examples, for evaluations that store scores.
     scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, compare=False)
     # The evaluations that violate a constraint.
     violated: frozenset[Evaluation] = field(default=frozenset(), compare=False)
-    # The overtuning by the stored scores. It is None unless study and evaluations have scores.
+    # The overtuning by the stored scores, or None unless both study and evaluations have scores.
     overtuned: "Overtuning | None" = field(default=None, compare=False)
 
     @functools.cached_property
     def candidates(self) -> list[FrozenTrial]:
-        """The study's best trials that are evaluated again, the best first."""
+        """The study's best trials that are evaluated again, best first."""
         return [self._by_number[number] for number in self.settings["candidates"]]
 
     @functools.cached_property
@@ -136,8 +137,8 @@ class RecheckNumbers:
     def choosing(self) -> list[Evaluation]:
         """The evaluations that choose a trial.
 
-        They do not depend on each other. It is empty for a single candidate or a deterministic
-        evaluation.
+        They do not depend on each other. With a single candidate or a deterministic evaluation,
+        there are none.
         """
         if self.is_deterministic or len(self.candidates) == 1:
             return []
@@ -147,7 +148,7 @@ class RecheckNumbers:
     def confirming(self) -> list[Evaluation]:
         """The evaluations of the chosen trial and its baseline.
 
-        They are empty before the choice.
+        Before the choice, there are none.
         """
         trials = (self.trial, self.against)
         return self._evaluations_on(
@@ -156,12 +157,12 @@ class RecheckNumbers:
 
     @property
     def needed(self) -> list[Evaluation]:
-        """The evaluations of the recheck. Before the choice, these are only those that choose."""
+        """The evaluations of the recheck. Before the choice, only those that choose."""
         return self.choosing + self.confirming
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The needed evaluations that are not made. They are independent of each other."""
+        """The needed evaluations that have not been made. They do not depend on each other."""
         return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
@@ -171,18 +172,18 @@ class RecheckNumbers:
 
     @functools.cached_property
     def trial(self) -> FrozenTrial | None:
-        """The candidate with the best mean. It is None until all choosing seeds are evaluated."""
+        """The candidate with the best mean, or None until all choosing seeds are evaluated."""
         if any(evaluation not in self.evaluations for evaluation in self.choosing):
             return None
         if self.is_deterministic:
             return self.best
-        # If trials are equal, the first is chosen, as in Optuna.
+        # Of equal trials, the first is chosen, as in Optuna.
         return max(self.candidates, key=self._rank)
 
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
-        """Return how many values a trial has on the seeds that choose, and their mean.
+        """Return a trial's number of values on the seeds that choose, and their mean.
 
-        Values that the study stores were selected, so they only decide between equal ranks.
+        The study's stored values were selected, so they only decide between equal ranks.
         """
         values = self.values(trial, "choose")
         return len(values), self._sign * mean(values or [0.0])
@@ -214,7 +215,7 @@ class RecheckNumbers:
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The baseline of the chosen trial. It is None if there is none, or before the choice."""
+        """The baseline of the chosen trial, or None without a baseline or before the choice."""
         if self.trial is None or self.is_deterministic:
             return None
         return self.baselines_by_candidate.get(self.trial.number)
@@ -246,15 +247,12 @@ class RecheckNumbers:
 
     @functools.cached_property
     def estimate(self) -> Estimate:
-        """The chosen trial's value with its CI. It is NaN until all evaluations are made."""
+        """The chosen trial's value with its CI, or NaN until all evaluations are made."""
         return self.on_new_data or self.on_new_seeds
 
     @functools.cached_property
     def on_new_data(self) -> Estimate | None:
-        """The chosen trial's value on new data and new seeds.
-
-        It is None without the scores of single validation examples.
-        """
+        """The chosen trial's value on new data and new seeds, or None without example scores."""
         if self.trial is None or self.missing or self.overtuned is None or self.resampled:
             return None
         number = self.trial.number
@@ -265,8 +263,8 @@ class RecheckNumbers:
         if not has_all or {*map(len, runs)} != {overtuned.n_examples}:
             return None
         estimate = overtuned.on_new_seeds(runs)
-        # The CI on new seeds may be wider than a CI of a fixed design. Widen this CI by the same
-        # factor.
+        # The CI on new seeds may be wider than that of a fixed design. This CI is widened by the
+        # same factor.
         fixed = mean_interval(self.confirmed.values)
         ratio = 1.0
         if fixed.low < fixed.high:
@@ -284,7 +282,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def confirmed(self) -> ConfirmedValue:
-        """The chosen trial's runs on the further seeds. They are empty until all runs are made."""
+        """The chosen trial's runs on the further seeds; empty until all runs are made."""
         if self.trial is None or self.missing or self.is_deterministic:
             return ConfirmedValue([], self.planned, is_seeded=self.settings["is_seeded"])
         runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
@@ -314,10 +312,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def _difference(self) -> PairedDifference | None:
-        """The chosen trial compared with its baseline.
-
-        It is None unless all their values are known.
-        """
+        """The chosen trial compared with its baseline, or None unless all values are known."""
         if self.trial is None or self.against is None or self.missing:
             return None
         seeds = self._seeds_of("confirm")
@@ -341,32 +336,29 @@ class RecheckNumbers:
 
     @property
     def n_needed(self) -> int:
-        """The smallest number of new seeds with which the gain has a CI."""
+        """The smallest number of new seeds for which the gain has a CI."""
         n_claims = self.confirmed.n_claims
         is_raised = self.planned["sequential"]
         return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
     def reported_gain(self) -> float:
-        """The gain between the values that the study stores.
-
-        It is NaN if one of them is missing.
-        """
+        """The gain between the values that the study stores, or NaN if one is missing."""
         if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
             return math.nan
         return self._sign * (stored_value(self.trial) - stored_value(self.against))
 
     @property
     def is_of_other_values(self) -> bool:
-        """Whether the candidates' stored values seem to be of another kind than their new values.
+        """Whether the stored values of candidates seem to be of another kind than new values.
 
-        All stored values are then so far away that selection alone does not explain it. The best
-        of many runs is still near the other runs.
+        If all stored values are very far away, selection alone does not explain the distance: the
+        best of many runs is still near the other runs.
         """
         if len(self.confirmed.values) < _FEWEST_TO_TELL:
             return False
         _, low, high = self.confirmed.next_run
-        if math.isnan(low):  # The new values do not vary, or some of them are missing.
+        if math.isnan(low):  # The new values do not vary, or some values are missing.
             return False
         for trial in self.candidates:
             values = self.values(trial, "choose") or self.values(trial, "confirm")
@@ -378,22 +370,22 @@ class RecheckNumbers:
     def overstatement(self) -> Estimate:
         """The study's best value minus the chosen trial's value.
 
-        It is positive if the best is too good.
+        If the best value is too good, it is positive.
         """
         return excess_over(self.estimate, stored_value(self.best), maximize=self.maximize)
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
-        """Map the seeds of a role to a trial's values.
+        """Return a trial's values by seed, for the seeds of a role.
 
-        A failed evaluation is left out if failures have no value.
+        If failures have no value, failed evaluations are omitted.
         """
         values = {seed: self._value_of(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
     def _value_of(self, number: int, seed: int) -> float:
-        """Return the value of an evaluation.
+        """Return the value of an evaluation, or NaN if it has none.
 
-        It is NaN if it was not made, or if it failed and failures have no value.
+        It has none if it was not made, or if it failed and failures have no value.
         """
         return value_of_run(self.evaluations.get((number, seed)), self.settings["failed"])
 
@@ -419,7 +411,7 @@ class RecheckNumbers:
                 role: Role = "confirm" if confirms(seed, draws_data=draws_data) else "choose"
                 rows.append(Row(number, trials[number].value, role, seed, value))
         places = [*trials]
-        # The roles are sorted as words: "choose" comes before "confirm".
+        # The roles are sorted as words, so "choose" comes before "confirm".
         return sorted(rows, key=lambda row: (places.index(row.trial), row.role, row.seed))
 
 
@@ -462,13 +454,13 @@ class Recheck(Printed):
     def trial(self) -> FrozenTrial | None:
         """The chosen trial, which has the best mean on the seeds that choose.
 
-        None until all these evaluations are made.
+        Before all these evaluations are made, it is None.
         """
         return self.numbers.trial
 
     @property
     def value(self) -> float:
-        """The chosen trial's mean on the further seeds. It is NaN until all evaluations are made.
+        """The chosen trial's mean on the further seeds, or NaN until all evaluations are made.
 
         If the study and the evaluations store the scores of single validation examples, the value
         is also corrected for new data.
@@ -479,8 +471,8 @@ class Recheck(Printed):
     def low(self) -> float:
         """The lower end of the 95% CI of :attr:`value`.
 
-        After the number of further seeds was raised, all CIs are at 99%. If earlier rechecks chose
-        other trials, each such trial halves the error rate.
+        If the number of further seeds was increased, all CIs are at 99%. If earlier rechecks chose
+        other trials, each of these trials halves the error rate.
         """
         return self.numbers.estimate.low
 
@@ -491,7 +483,7 @@ class Recheck(Printed):
 
     @property
     def against(self) -> FrozenTrial | None:
-        """The trial with which the chosen trial is compared. It is None if there is none."""
+        """The trial with which the chosen trial is compared, or None."""
         return self.numbers.against
 
     @property
@@ -506,7 +498,7 @@ class Recheck(Printed):
     def overstatement(self) -> Estimate:
         """The study's best value minus the chosen trial's value, with its CI.
 
-        It is positive if the best value is too good, even if lower values are better.
+        If the best value is too good, it is positive, even if lower values are better.
         """
         return self.numbers.overstatement
 
@@ -563,7 +555,7 @@ class Recheck(Printed):
         if numbers.is_deterministic:
             return f"{best}. You declared the evaluation deterministic, so nothing was evaluated."
         if self.trial is None or numbers.missing:
-            # Before the choice, only the number of evaluations of the chosen trial is known.
+            # Before the choice, only the chosen trial's number of evaluations is known.
             n_needed = len(numbers.choosing) + (
                 len(numbers.confirming) or numbers.planned["seeds"]
             )
@@ -581,7 +573,7 @@ class Recheck(Printed):
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
-        """Return the sentences about the gain. It is empty without a baseline."""
+        """Return the sentences about the gain, or an empty list without a baseline."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
             return ""
@@ -634,7 +626,7 @@ class Recheck(Printed):
         return f"{best} is not shown to be overstated."
 
     def _about_understatement(self) -> str:
-        """Return the sentence on a mean on new seeds that is better than the best value."""
+        """Return the sentence for a mean on new seeds that is better than the best value."""
         assert self.trial is not None
         best = self._best_in_words
         if self.numbers.is_of_best:
@@ -645,10 +637,7 @@ class Recheck(Printed):
         )
 
     def _about_outliers(self) -> str:
-        """Return a sentence on seeds with far worse values of the chosen trial.
-
-        It is empty if there are none.
-        """
+        """Return a sentence on seeds with far worse values of the chosen trial, if any."""
         assert self.trial is not None
         by_seed = self.numbers.by_seed(self.trial, "confirm")
         seeds = [*by_seed]
@@ -714,7 +703,7 @@ class Recheck(Printed):
     def _gain_line(self) -> Line:
         unit = self._unit
         of_gain = unit.rounded_to(self.gain)
-        # A narrow CI has at most one more digit than the values in the same column.
+        # A narrow CI has at most one digit more than the values in the same column.
         digits = min(of_gain.digits, unit.digits + 1)
         remark = f"chosen over {self.numbers.against_label}"
         if self.numbers.settings["is_seeded"]:
@@ -786,7 +775,7 @@ class Recheck(Printed):
     def _about_gain_interval(self) -> str:
         """Return why the gain has no CI, or what its CI assumes.
 
-        The text is empty for a CI from sign flips, because such a CI assumes little.
+        A CI from sign flips assumes little, so its text is empty.
         """
         numbers = self.numbers
         n = numbers.planned["seeds"]
@@ -804,9 +793,9 @@ class Recheck(Printed):
         return f"{capitalized(NO_SPREAD)}."
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains.
+        """Return which variances the CI of the value includes.
 
-        It is empty if seeds may draw data.
+        If seeds may draw data, it is empty.
         """
         if self.numbers.on_new_data:
             sentence = (
@@ -855,7 +844,7 @@ class Recheck(Printed):
 
     def _selection_figure(self) -> Figure:
         """Return a figure of all trials, the best value, and the chosen trial on new seeds."""
-        # Imported here, because a result that is only printed does not need this module.
+        # This import is here, because a result that is only printed does not need it.
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         numbers = self.numbers
@@ -891,7 +880,7 @@ class Recheck(Printed):
         return dataclasses.replace(figure, caption=caption)
 
     def _luck_in_words(self) -> tuple[str, str]:
-        """Return the figure's title, and the label of the distance between best value and mean."""
+        """Return the figure's title, and a label for the distance between best value and mean."""
         excess = self._overstatement_line
         if not excess.ends:
             return self.numbers.confirmed.no_interval, f"luck: {excess.value}"

@@ -1,4 +1,4 @@
-"""What several results say on evaluations, on failures, and on how to continue a study."""
+"""Sentences that several results share: on evaluations, failures and how to continue a study."""
 
 import math
 import shlex
@@ -29,13 +29,13 @@ _LARGEST_UNSEEN_SHARE = 0.5
 
 
 def made_so_far(n_made: int, n_needed: int, runs: str) -> str:
-    """Return how many evaluations are made. ``runs`` names them, such as "training runs"."""
+    """Return the number of finished evaluations. ``runs`` names them, such as "training runs"."""
     few = "" if n_made < n_needed else ", too few of which succeeded"
     return f"{n_made} of {n_needed} {runs} are made{few}"
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:
-    """Return the note on reused evaluations or trials. It is empty if none was reused."""
+    """Return the note on reused evaluations or trials, or an empty list."""
     if not n_before:
         return ""
     stored = in_number(n_before, f"stored {what}")
@@ -43,9 +43,9 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
 
 
 def value_of_run(value: float | None, failed: float | None) -> float:
-    """Return the value of a run. A failed run has the value ``failed``.
+    """Return the value of a run, or ``failed`` for a failed run.
 
-    NaN if the run was not made, or if it failed and ``failed`` is None.
+    If the run was not made, or ``failed`` is None for a failed run, it is NaN.
     """
     if value is None:
         return math.nan
@@ -55,12 +55,12 @@ def value_of_run(value: float | None, failed: float | None) -> float:
 
 
 def values_of_runs(values: Iterable[float], failed: float | None) -> list[float]:
-    """Return the values of runs. Failed runs are left out if ``failed`` is None."""
+    """Return the values of runs, without failed runs if ``failed`` is None."""
     return [value for run in values if not math.isnan(value := value_of_run(run, failed))]
 
 
 def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str:
-    """Return how many runs failed, and the value of each failure. It is empty if none failed."""
+    """Return the number of failed runs, and the value of each failure; empty without failures."""
     if not n_failed:
         return ""
     sentence = f"{n_failed} of {n} {runs} failed (raised, NaN, infinite or pruned)"
@@ -70,10 +70,7 @@ def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str
 
 
 def not_drawn(n_far: int) -> str:
-    """Return a caption's sentence on trials that are too far away.
-
-    It is empty if there are none.
-    """
+    """Return a caption's sentence on trials that are too far away to be drawn, if any."""
     if not n_far:
         return ""
     return f" Not drawn: {in_number(n_far, 'trial')} far worse."
@@ -88,8 +85,8 @@ def differing_share(n: int, per: str) -> str:
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
     """Return the note on effects that occur only on a small share of seeds.
 
-    ``n`` seeds miss an effect on this share of seeds in 5% of cases. If ``n`` is so small that the
-    share is large, there is no note.
+    In 5% of cases, ``n`` seeds miss an effect on this share of seeds. If ``n`` is so small that
+    the share is large, there is no note.
     """
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:
@@ -111,12 +108,12 @@ def settings_fields(record: "SearchRecord") -> dict[str, Any]:
 
 
 def is_named(study_name: str) -> bool:
-    """Return whether the user named the study. Otherwise its name begins with "no-name-"."""
+    """Return whether the user named the study. If not, its name begins with "no-name-"."""
     return not study_name.startswith("no-name-")
 
 
 def study_in_words(study_name: str) -> str:
-    """Return how a title names a study."""
+    """Return how titles name a study."""
     if is_named(study_name):
         return f"study {study_name!r}"
     return "a study without a name"
@@ -125,7 +122,7 @@ def study_in_words(study_name: str) -> str:
 def study_command(verb: str, study: Study, *options: str) -> str:
     """Return the shell command ``verb`` for a study, such as recheck.
 
-    It is empty for a study in memory.
+    For a study in memory, it is empty.
     """
     if url := storage_url(study._storage):
         names = ["--storage", url, "--study-name", study.study_name]
@@ -136,9 +133,9 @@ def study_command(verb: str, study: Study, *options: str) -> str:
 def recheck_step(
     study: Study, variable: str, function: str = "", *, has_failures: bool = False
 ) -> Step:
-    """Return how to recheck a study.
+    """Return the command for rechecking a study.
 
-    ``variable`` is the study in Python code, and ``function`` the name of its objective.
+    ``variable`` names the study in Python code, and ``function`` names its objective.
     ``has_failures`` says whether the objective raised errors.
     """
     in_python = (

@@ -44,7 +44,7 @@ _ENDS = {
     "exhausted": "The sampler has proposed all of its trials.",
 }
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
-_FEWEST_TRIALS = 10  # Fewer trials do not show which parameters matter.
+_FEWEST_TRIALS = 10  # With fewer trials, it is unknown which parameters matter.
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -56,7 +56,7 @@ class StudyResult(Printed):
     """
 
     record: SearchRecord
-    _objective: Any = None  # The objective. It is None if it is not known.
+    _objective: Any = None  # The objective, or None if it is unknown.
 
     _baseline: ClassVar[str] = "the first trial"
     _scope_of_runs: ClassVar[str] = "All results are for this objective."
@@ -68,14 +68,14 @@ class StudyResult(Printed):
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial. It is :obj:`None` if no trial is completed."""
+        """The best trial, or :obj:`None` if no trial is completed."""
         return self.record.best
 
     @property
     def best_value(self) -> float:
         """The best trial's value.
 
-        It is NaN if there is no best trial, or its value is infinite.
+        Without a best trial, or if its value is infinite, it is NaN.
         """
         return self.record.best_value
 
@@ -86,18 +86,15 @@ class StudyResult(Printed):
 
     @property
     def gain(self) -> float:
-        """By how much the best trial is better than the baseline.
-
-        It is negative if no trial is better.
-        """
+        """The best trial's improvement over the baseline; negative if no trial is better."""
         return self.record.gain
 
     @property
     def stop_reason(self) -> str | None:
         """The name of the limit that ended the study, ``"exhausted"`` or ``"interrupted"``.
 
-        ``"exhausted"`` means that the sampler has no proposal left. It is None if the study has
-        not ended.
+        ``"exhausted"`` means that the sampler has no proposal left. If the study has not ended, it
+        is None.
         """
         return self.record.stop_reason
 
@@ -113,7 +110,7 @@ class StudyResult(Printed):
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
-        """The best trial's value on new data. It is empty unless scores of examples are stored."""
+        """The best trial's value on new data, or empty unless scores of examples are stored."""
         overtuned = overtuning_of(
             self.study, self.record.attrs, self.record.trials, metric=self.record.metric
         )
@@ -148,13 +145,13 @@ class StudyResult(Printed):
         return ", ".join([n_trials, *self._further_scope()])
 
     def _conclusion(self) -> str:
-        """Return the conclusion in sentences. It is empty if the title says all."""
+        """Return the conclusion in sentences, or an empty text if the title says everything."""
         if self.best is None:
             return why_no_best_trial(self.record)
         return ""
 
     def _further_scope(self) -> list[str]:
-        """Return what the result is based on in addition to the trials."""
+        """Return the basis of the result in addition to the trials."""
         return []
 
     def _subject(self) -> str:
@@ -192,7 +189,7 @@ class StudyResult(Printed):
 
     @property
     def _function(self) -> str:
-        """The name of the searched function. It is empty if it is not known."""
+        """The name of the searched function; empty if unknown."""
         function = getattr(self._objective, "function", None)
         if isinstance(function, FunctionType) and function.__name__.isidentifier():
             return function.__name__
@@ -241,17 +238,17 @@ class StudyResult(Printed):
 
 
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
-    """Return the result of a search from its record. ``objective`` is None if it is not known."""
+    """Return the result of a search from its record. ``objective`` may be None if unknown."""
     return kind_of(record.attrs).load("result")(record, objective)
 
 
 def has_failures(record: SearchRecord) -> bool:
-    """Return whether trials failed, so that the objective may raise errors."""
+    """Return whether trials failed, which means that the objective may raise errors."""
     return any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
 def selection_bias(record: SearchRecord) -> str:
-    """Return the remark that a gain was selected. It is empty if there is only one trial."""
+    """Return the remark that a gain was selected, or an empty text for a single trial."""
     if len(record.done_trials) == 1:
         return ""
     return "selected: biased upward"
@@ -282,7 +279,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
 
 
 def unowned_notes(record: SearchRecord) -> list[str]:
-    """Return a note on trials that may have lost their worker, and how to end them."""
+    """Return a note on trials that may have lost their worker, and how to end these trials."""
     # Trials of Optuna's samplers in `study.optimize` do not store their worker.
     running = [trial for trial in record.trials if trial.state == TrialState.RUNNING]
     numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
@@ -299,7 +296,7 @@ def unowned_notes(record: SearchRecord) -> list[str]:
 
 
 def study_notes(record: SearchRecord) -> list[str]:
-    """Return the notes on the best trial's source, on lost workers, and on why the study ended."""
+    """Return the notes on the best trial's source, on lost workers, and on the study's end."""
     notes = unowned_notes(record)
     if record.best_is_added:
         sentence = "The best trial was added by study.add_trial, not evaluated by this search."
@@ -329,7 +326,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         over = "baseline of one seed"
     title = "Gains of the trials"
     if gains:
-        # For functions, the recommended trial may be another trial than this one.
+        # For functions, the recommended trial may be a different trial.
         best_number = max(record.gains, key=record.gains.__getitem__)
         best_gain = unit.gain(record.gains[best_number])
         title = f"Largest single gain: trial {best_number}, {best_gain}"
@@ -349,7 +346,7 @@ def gain_figure(record: SearchRecord) -> Figure:
 def places_figure(record: SearchRecord) -> list[Figure]:
     """Return a figure of trials and their values over one or two parameters.
 
-    The list is empty if no parameter varies.
+    If no parameter varies, the list is empty.
     """
     title = "Parameters of the trials"
     varied, trials = places_of(record)
@@ -371,8 +368,8 @@ def places_figure(record: SearchRecord) -> list[Figure]:
         place = [*params.values(), unit.scale * value][:2]
         is_best = record.best is not None and trial.number == record.best.number
         if is_best:
-            # For functions, this is the recommended trial. Another trial may have a better single
-            # value.
+            # For functions, this is the recommended trial, although another trial may have a
+            # better single value.
             title = f"Trial {trial.number}: {record.metric_label} {unit.value(value)} at {where}"
         for axis, coordinate in enumerate(place):
             columns[axis].append(coordinate)
@@ -404,13 +401,13 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
-    """Return the best gain after each finished trial. It is 0 before the first gain."""
+    """Return the best gain after each finished trial, or 0 before the first gain."""
     gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
     return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 
 
 def bests_so_far(record: SearchRecord) -> list[float]:
-    """Return the best value after each finished trial. It is NaN before the first value."""
+    """Return the best value after each finished trial, or NaN before the first value."""
     values = dict(record.numbered_values)
     bests = []
     best = math.nan
@@ -433,7 +430,7 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
     trials = [trial for trial in record.done_trials if trial.number in values]
     names = _varied(trials)
     if _are_ranked(names, trials):
-        # Import it here, because it loads scikit-learn, which is slow.
+        # This import is here, because it loads scikit-learn, which is slow.
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
         with warnings.catch_warnings():
@@ -458,7 +455,7 @@ def _are_ranked(names: Sequence[str], trials: Sequence[FrozenTrial]) -> bool:
 
 
 def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a copy of a study in memory with ``trials``. Results must not read a database."""
+    """Return a copy in memory of a study with ``trials``. Results must not read a database."""
     logger = logging.getLogger("optuna.storages._in_memory")
     own_thread = threading.get_ident()
 

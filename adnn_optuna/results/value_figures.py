@@ -20,7 +20,7 @@ _SPREAD = 0.3  # The height of the band in which a row's dots are spread, in row
 
 
 class NewValues(NamedTuple):
-    """Values without selection bias. The figure shows them in a row below the trials."""
+    """Values without selection bias, which the figure shows in a row below the trials."""
 
     row: str  # The row's label.
     mean: Line  # The mean of the values, with its CI if it has one.
@@ -42,7 +42,7 @@ def selection_figure(
     excess: str = "",
     maximize: bool = True,
 ) -> Figure:
-    """Return a figure of selection bias. Its labels name the best trial and the mean on new seeds.
+    """Return a figure of selection bias, with labels for the best trial and for the new seeds.
 
     Args:
         key: The figure's key.
@@ -55,11 +55,11 @@ def selection_figure(
         of_trials: The words before the number of trials.
         compared: The values of the trial with which the chosen trial is compared.
         reported: The chosen trial's value in the study, if it is not the best trial.
-        excess: The label of the distance from the mean to the best value. It is empty if these two
-            values are not of the same data.
+        excess: The label of the distance from the mean to the best value; empty if these two
+            values are of different data.
         maximize: Whether higher values are better.
     """
-    # The decimals of the mean's CI suffice for the best value, too.
+    # The best value needs no more decimals than the mean's CI.
     best = dataclasses.replace(best, unit=chosen.mean.unit)
     sign = score_sign(maximize=maximize)
     floor = floor_of([sign * value for value in trials])
@@ -111,7 +111,7 @@ def selection_figure(
 
 
 def _drop(values: list[float], square: Line) -> None:
-    """Remove the value that is drawn as a square from the values drawn as dots."""
+    """Remove from the dots the value that is drawn as a square."""
     if square.estimate.value in values:
         values.remove(square.estimate.value)
 
@@ -127,8 +127,8 @@ def _label(
 ) -> Series:
     """Return a line from a square to its label.
 
-    The label is aligned so that it stays within the axis, whose ends are ``ends``. The space to
-    the left of the axis is for the name of the row.
+    The label is aligned so that it stays within the axis, which ends at ``ends``. The space to the
+    left of the axis is for the name of the row.
     """
     x = square.x[0]
     row = square.y[0]
@@ -153,7 +153,7 @@ def _distance(text: str, best: float, mean: float, middle: float) -> Series:
     if best + mean > 2 * middle:
         side = "left"
         at = min(best, mean)
-    # NaN makes a gap between the text's point and the line.
+    # NaN separates the text's point from the line.
     x = [at, math.nan, best, best, mean, mean]
     y = [0.5, math.nan, 0, 0.5, 0.5, 1]
     texts = [f"{_SPACE}{text}{_SPACE}", *5 * [""]]
@@ -165,7 +165,7 @@ def dots_in_row(
 ) -> Series:
     """Return values as grey dots in a row, spread vertically so that equal values are visible."""
     x = [unit.scale * value for value in values]
-    # Multiples of the golden ratio are evenly spread for any number of values.
+    # Multiples of the golden ratio are evenly distributed for any number of values.
     places = np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5
     y = (row + _SPREAD * places).round(3).tolist()
     texts = [*hover] or [*map(unit.value, values)]

@@ -1,9 +1,9 @@
-"""How far a value varies from run to run, and how much each source of randomness causes.
+"""The variation of a value from run to run, and the share of each source of randomness.
 
 All sources of randomness are redrawn in each of n runs. Each run is repeated once for each source,
 and only this source is redrawn. Half the mean squared difference between a run and its repetition
 is the variance that the source causes, including its interactions (Jansen 1999, Computer Physics
-Communications 117:35). The variances of the sources therefore need not add up to the whole.
+Communications 117:35). So the sources' variances do not have to add up to the whole variance.
 """
 
 import functools
@@ -43,7 +43,7 @@ from adnn_optuna.stats.spread import FEWEST, fitted, has_few_values, outliers, s
 if TYPE_CHECKING:
     import pandas as pd
 
-AS_GIVEN = 2**31 - 1  # This number in place of a seed means that the source is not redrawn.
+AS_GIVEN = 2**31 - 1  # If a seed has this value, its source is not redrawn.
 ALL = "all sources"
 SHARES = ["share", "share_low", "share_high"]
 
@@ -58,13 +58,13 @@ class VarianceNumbers:
         value_name: The name of the value.
         sources: The names of the sources of randomness that are redrawn.
         n: The number of runs with all sources redrawn.
-        seed: The objective's own seed. It is :obj:`None` for a function. Its run is not among the
-            ``n``.
+        seed: The objective's own seed, or :obj:`None` for a function. Its run is not one of the
+            ``n`` runs.
         maximize: Whether higher values are better.
         not_redrawn: Sources that may be random but are the same in all runs, in words.
-        failed: The value of each failed run. It is None if failures have no value.
-        chance_limit: The largest accuracy that is not distinguishable from always predicting the
-            largest class. It is NaN for other metrics.
+        failed: The value of each failed run, or None.
+        chance_limit: The highest accuracy that does not differ from always predicting the largest
+            class. It is NaN for other metrics.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -112,7 +112,7 @@ class VarianceNumbers:
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
-        """The evaluations to make next. They are empty if none is missing."""
+        """The evaluations to make next; empty if none is missing."""
         return [evaluation for evaluation in self.needed if evaluation not in self.evaluations]
 
     @property
@@ -129,12 +129,12 @@ class VarianceNumbers:
     def _table(self) -> NDArray[np.float64]:
         """The values of each run in a row: all sources redrawn, then each source alone.
 
-        A missing value is NaN.
+        Missing values are NaN.
         """
         return np.array([[*map(self._value, of_run)] for of_run in self._runs])
 
     def _value(self, evaluation: Evaluation) -> float:
-        """Return the value of an evaluation. It is NaN if it is missing."""
+        """Return the value of an evaluation, or NaN if it is missing."""
         return value_of_run(self.evaluations.get(evaluation), self.failed)
 
     @functools.cached_property
@@ -145,7 +145,7 @@ class VarianceNumbers:
 
     @functools.cached_property
     def outliers(self) -> list[str]:
-        """The seeds of runs whose values are far worse than the other values, in words."""
+        """The seeds of runs with far worse values than the other runs, in words."""
         is_known = ~np.isnan(self._table[:, 0])
         seeds = np.array([of_run[0] for of_run in self._runs])[is_known]
         return [
@@ -155,7 +155,7 @@ class VarianceNumbers:
 
     @property
     def mean(self) -> float:
-        """The mean of :attr:`run_values`. It is NaN without values."""
+        """The mean of :attr:`run_values`, or NaN without values."""
         if len(self.run_values):
             return float(self.run_values.mean())
         return math.nan
@@ -196,14 +196,14 @@ class VarianceNumbers:
 
     @property
     def seed_value(self) -> float:
-        """The value with the objective's own seed. It is NaN if it is missing."""
+        """The value with the objective's own seed, or NaN if it is missing."""
         return self._value(self._as_given)
 
     @property
     def seed_z_score(self) -> float:
-        """How many standard deviations the value of the own seed is better than the mean.
+        """The own seed's value minus the mean, in standard deviations; positive if better.
 
-        It is NaN if the values do not vary.
+        If the values do not vary, it is NaN.
         """
         better = self.seed_value - self.mean
         if not self.maximize:
@@ -222,7 +222,7 @@ class VarianceNumbers:
         share = (part.value / whole.value) ** 2
         width = 0.0
         if part.value > 0:
-            # Both standard deviations are treated as independent. So the CI is too wide.
+            # Both standard deviations are treated as independent, so the CI is too wide.
             width = math.hypot(math.log(part.high / part.low), math.log(whole.high / whole.low))
         low = share * math.exp(-width)
         high = share * math.exp(width)
@@ -231,7 +231,7 @@ class VarianceNumbers:
 
 @dataclass(frozen=True, repr=False)
 class Variance(Printed):
-    """How far a value varies from run to run, and how much each source of randomness causes.
+    """The variation of a value from run to run, and the share of each source of randomness.
 
     Attributes:
         numbers: The values of the runs, and all numbers that follow from them.
@@ -267,8 +267,8 @@ class Variance(Printed):
 
         Returns:
             A data frame with the index ``source``. The column ``sd`` is the standard deviation,
-            with its 95% CI from ``low`` to ``high``. ``share`` is the share in the variance of all
-            sources, at most 1, with its 95% CI from ``share_low`` to ``share_high``. The shares
+            with its 95% CI from ``low`` to ``high``. ``share`` is the source's share of the whole
+            variance, at most 1, with its 95% CI from ``share_low`` to ``share_high``. The shares
             are NaN if the values do not vary.
         """
         import pandas as pd
@@ -316,7 +316,7 @@ class Variance(Printed):
     def _may_reach_critical(self) -> bool:
         """Whether two runs can differ by the critical difference.
 
-        If the values are only two different numbers, their difference may be smaller.
+        If there are only two different values, their difference may be smaller.
         """
         values = self.numbers.run_values
         return not has_few_values(values.tolist()) or bool(
@@ -355,7 +355,7 @@ class Variance(Printed):
         of_values = fitted(numbers.value_name, numbers.run_values.tolist())
         critical = Estimate(numbers.critical_difference)
         sd = numbers.sd
-        if sd.value == 0:  # Equal values do not show how far other values would vary.
+        if sd.value == 0:  # Equal values do not show how much other values would vary.
             sd = Estimate(0.0)
         lines = [
             Line("standard deviation", sd, unit),
@@ -377,7 +377,7 @@ class Variance(Printed):
         rows = []
         for source, sd in self._sds.items():
             share, low, high = (100 * value for value in numbers.share(sd).values())
-            # The share of all sources together is 100% by definition.
+            # By definition, the share of all sources together is 100%.
             cells = [
                 *sources_in_words([source]),
                 unit.value(sd.value),
