@@ -138,7 +138,7 @@ def test_no_job_begins_after_max_time(url: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_workers_of_an_executor_must_reach_the_storage(verb: str) -> None:
-    with threads() as executor, pytest.raises(ValueError, match="give the URL of a database"):
+    with threads() as executor, pytest.raises(ValueError, match="Pass the URL of a database"):
         VERBS[verb](executor=executor)
 
 
