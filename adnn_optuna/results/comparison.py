@@ -660,7 +660,7 @@ class Comparison(Printed):
         if rows := self._claimed_rows:
             score = self.numbers.score_name
             title = f"{capitalized(score)}, paired by seed"
-            # The estimates already have a single row.
+            # If there is only one row, it is already among the estimates.
             is_detail = len(rows) == 1
             unit = self.numbers.unit
             table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)

@@ -35,7 +35,7 @@ def made_so_far(n_made: int, n_needed: int, runs: str) -> str:
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:
-    """Return the note on reused evaluations or trials, or an empty list."""
+    """Return the note on reused evaluations or trials, or an empty text."""
     if not n_before:
         return ""
     stored = in_number(n_before, f"stored {what}")

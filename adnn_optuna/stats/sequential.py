@@ -115,7 +115,7 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)
-        # The first row is the end itself, which is possible. Rounding may have changed it before.
+        # The first row holds the ends themselves. They are possible, even if rounding hides it.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
         is_in[0] = True
         tried[0] = ends
