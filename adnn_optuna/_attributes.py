@@ -12,7 +12,7 @@ Attributes = Mapping[str, Any]
 Params = Mapping[str, Any]
 """A trial's parameters, by their names."""
 Json = dict[str, Any]
-"""An object as JSON holds it, such as a configuration."""
+"""An object in JSON, such as a configuration."""
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The objective: model, dataset, training, space, metric and seed.
@@ -22,24 +22,25 @@ SEARCH = "adnn:search"  # The settings of the search: `SearchSettings`.
 RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
 TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
 TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples, if there are any.
-# Prefixes: the best trial's scores on the test examples, and the examples' groups, as texts of
-# `engine/example_scores.py`. The trials of a confirmation have scores as system attributes.
+# Prefixes: the best trial's scores on the test examples, and the examples' groups, in the text
+# form of `engine/example_scores.py`. The trials of a confirmation have scores as system
+# attributes.
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
 UNSEEDED = "adnn:unseeded"  # A prefix: true if no seed changes the training of a best trial.
-CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first for each best trial counts.
+CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed`. The first one for each best trial counts.
 COMPARISON = "adnn:comparison"  # `Declaration`, in the head of a comparison.
 EVALUATED = "adnn:evaluated"  # The subject of the study's trials, any JSON.
-# The name shows the kind of the evaluations. The value holds the settings of the last call, which
-# are needed to read the evaluations.
+# The name shows the kind of evaluations. The value has the settings of the last call, which are
+# needed to read the evaluations.
 RECHECK = "adnn:recheck"  # `RecheckSettings`.
 MODELS = "adnn:models"  # `ModelsSettings`.
 VARIANCE = "adnn:variance"  # `VarianceSettings`.
 LOOP = "adnn:loop"  # `LoopSettings`, in a loop that keeps changes.
 CODE = "adnn:code"  # The fingerprints of the evaluated functions, and the Python version.
-# A prefix, followed by a trial's number and a number of new seeds: the plan to confirm the trial,
-# `Planned`.
+# A prefix with a trial's number and a number of new seeds: `Planned`, the plan to confirm the
+# trial.
 PLANNED = "adnn:planned"
 RESAMPLED = "adnn:resampled"  # The sizes of a split, if a function's seeds redraw splits.
 FAILED = "adnn:failed"  # The value of a function's failed runs, from the last call.
@@ -48,24 +49,25 @@ STOP_REASON = "adnn:stop_reason"  # A limit's name, "exhausted" or "interrupted"
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # The trial's sampler, index and owner: `Proposal`.
 OWNER = "adnn:owner"  # The process that runs the trial, unless PROPOSAL has it: `Owner`.
-CLAIM = "adnn:claim"  # A prefix, with a run's name: a process that may begin the trial, `Owner`.
+CLAIM = "adnn:claim"  # A prefix with a run's name: `Owner`, a process that may begin the trial.
 REPLICATE = "adnn:replicate"  # `Replicate`, if the trial is a replicate.
 VIOLATED = "adnn:violated"  # True if an evaluation on a new seed violates a constraint.
 CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's candidate.
-# Why the trial has no value: `Ended`. If a failed trial lacks it, its worker may have died.
+# The reason why the trial has no value: `Ended`. If a failed trial has no reason, its worker may
+# have died.
 ENDED = "adnn:ended"
 
-# User attributes of a trial. If model or training is a function of the trial, each new best trial
-# also has its own baseline network. Its metrics are stored as BASELINE and BASELINE_METRICS.
+# If model or training is a function of the trial, each new best trial also has its own baseline
+# network. The metrics of this network are stored as BASELINE and BASELINE_METRICS.
 MADE = "adnn:made"  # The model and training that these functions returned: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at the trial's end, with state and value: `StoredOutcome`.
 
-# The scores of validation examples: `ExampleScores`. If our loop runs the trial, `OUTCOME` has
-# them. The second name is a prefix, for the further parts of long scores.
+# The scores of validation examples: `ExampleScores`. If our loop runs the trial, they are in
+# `OUTCOME`. The second name is a prefix for the remaining parts of long scores.
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
-# The names of samplers and of a control that several modules use, as studies store them.
+# Names of samplers and of a control, as studies store them. Several modules use them.
 GREEDY = "greedy"
 GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
@@ -101,7 +103,7 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 """How a training run or a trial ended, or ``"running"``."""
 
 Ended = Literal["diverged", "error", "interrupted"]
-"""Why a trial has no value. An interrupted trial does not count as done."""
+"""The reason why a trial has no value. An interrupted trial does not count as done."""
 
 
 class DataConfig(TypedDict):
@@ -118,7 +120,7 @@ class DataConfig(TypedDict):
 class Config(TypedDict):
     """The configuration of an objective, which determines the values of trials.
 
-    ``behaviour`` has a few numbers that the user's own code computes. They show whether this code
+    ``behaviour`` has some numbers that the user's own code computes. They show whether this code
     has changed.
     """
 
@@ -164,9 +166,9 @@ class ExampleScores(TypedDict):
 class StoredOutcome(TypedDict):
     """A trial's outcome, which is stored in one step.
 
-    ``elapsed`` is the study's working time in seconds. It is the largest ``elapsed`` of the trials
-    that ended before this trial began, plus the trial's duration. ``metrics`` are the metrics
-    after the last epoch.
+    ``elapsed`` is the study's working time in seconds. It is the trial's duration plus the largest
+    ``elapsed`` of trials that ended before this trial began. ``metrics`` are the metrics after the
+    last epoch.
     """
 
     elapsed: NotRequired[float]
@@ -176,20 +178,17 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Attributes) -> StoredOutcome:
-    """Return a trial's outcome from its user attributes. It is empty if the trial has none."""
+    """Return a trial's outcome from its user attributes, or {} if the trial has none."""
     return trial_attrs.get(OUTCOME, {})
 
 
 def examples_of(trial_attrs: Attributes) -> ExampleScores | None:
-    """Return a trial's scores of single examples from its user attributes.
-
-    It is None without scores.
-    """
+    """Return a trial's scores of single examples from its user attributes, or None."""
     return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
 
 class Owner(TypedDict):
-    """The process that runs a trial. ``run`` is empty if the user called the sampler directly."""
+    """The process that runs a trial. If the user called the sampler directly, ``run`` is empty."""
 
     trial: Number
     host: str
@@ -206,10 +205,10 @@ class Proposal(TypedDict):
     """A sampler's proposal of a trial, the trial's owner, and the basis of the proposal.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal is based on the trials
-    that its worker saw as finished. These are all trials with an id below ``before``, except the
-    ids in ``unfinished``. ``n_pending`` other trials of the sampler were running. Only a walk has
-    a ``step``. ``retries`` is the number of an enqueued trial that this trial repeats because its
-    worker died.
+    that its worker saw as finished: all trials with an id below ``before``, except the ids in
+    ``unfinished``. ``n_pending`` is the number of the sampler's other running trials. Only a walk
+    has a ``step``. If this trial repeats an enqueued trial whose worker died, ``retries`` is that
+    trial's number.
     """
 
     sampler: str
@@ -225,8 +224,8 @@ class Proposal(TypedDict):
 class Replicate(TypedDict):
     """A replicate of a trial of the search.
 
-    ``trial`` and ``index`` are the number and the index of that trial. ``repetition`` counts the
-    trial's replicates from 1.
+    ``trial`` and ``index`` are the original trial's number and index. ``repetition`` counts its
+    replicates from 1.
     """
 
     trial: Number
@@ -285,9 +284,9 @@ class Declaration(TypedDict):
     """The declaration of a comparison: its seeds in their order, its arms and its design.
 
     A comparison is ``sequential`` if it stops once all claims are decided, or if it got further
-    seeds or arms later. It then stays sequential. ``after_fixed`` says whether a sequential design
-    follows a fixed design whose result was seen. ``arms`` maps labels to all arms that the
-    comparison ever had.
+    seeds or arms later. It stays sequential from then on. ``after_fixed`` says whether a
+    sequential design continues a fixed design whose result was seen. ``arms`` maps labels to all
+    arms that the comparison ever had.
     """
 
     seeds: list[Seed]
@@ -300,7 +299,7 @@ class Declaration(TypedDict):
 class RunRecord(TypedDict):
     """A run of a study: when it began, its limits, and why it ended.
 
-    A run that has not ended has None as ``stop_reason`` and ``n_trials``.
+    If a run has not ended, its ``stop_reason`` and ``n_trials`` are None.
     """
 
     began: str
@@ -315,10 +314,10 @@ class TestComparison(TypedDict):
     """The comparison of the best network with its baseline network on the test set.
 
     ``baseline`` and ``best`` are the selection metric on ``n_images`` test samples. ``baseline``
-    is NaN if its training diverged. ``unit`` is the name of a sample. For accuracy, only the best
-    network is right on ``won`` samples, and only the baseline network on ``lost`` samples. Other
-    metrics have the ``standard_error`` of the gain. If samples are equal or belong together, they
-    count as ``n_groups`` samples.
+    is NaN if its training diverged. ``unit`` is the word for a sample. For accuracy, ``won``
+    counts the samples that only the best network classifies correctly, and ``lost`` those that
+    only the baseline network does. Other metrics have the ``standard_error`` of the gain.
+    ``n_groups`` is the number of independent samples, if some are equal or belong together.
     """
 
     n_images: Size
@@ -395,7 +394,7 @@ class EvaluatedModels(TypedDict):
 
 
 class ModelsSettings(TypedDict):
-    """The settings of a comparison of models that are not in its declaration."""
+    """Settings of a comparison of models that its declaration does not contain."""
 
     margin: float | None
     failed: float | None
@@ -450,7 +449,7 @@ class Compared(TypedDict):
 
 
 class StoredCandidate(TypedDict):
-    """A candidate of a loop: its label, the user's note, and the numbers to compare with."""
+    """A candidate of a loop: its label, the user's note, and the numbers it is compared with."""
 
     label: str
     note: str
@@ -460,9 +459,9 @@ class StoredCandidate(TypedDict):
 class Planned(TypedDict):
     """The plan to confirm a best trial: the number of new seeds, and the trial's rank.
 
-    The plan is ``sequential`` if the number of seeds was raised later. ``rank`` is the number of
-    planned best trials just after this trial was planned, including this trial. The k-th planned
-    trial therefore has rank k or more. ``rank`` is 0 until the trials are counted.
+    The plan is ``sequential`` if the number of seeds was increased later. ``rank`` is the number
+    of planned best trials directly after this trial was planned, including this trial. So the k-th
+    planned trial has at least rank k. Before the trials are counted, ``rank`` is 0.
     """
 
     seeds: Count
@@ -471,7 +470,7 @@ class Planned(TypedDict):
 
 
 def as_sizes(stored: list[int] | None) -> Resampled | None:
-    """Return the sizes of splits from JSON, which has no tuples. It is None if there are none."""
+    """Return the sizes of splits as a tuple, which JSON does not have, or None without sizes."""
     if stored is None:
         return None
     n_train, n_test = stored
@@ -484,10 +483,10 @@ def planned_numbers(attrs: Attributes) -> set[str]:
 
 
 def planned_of(attrs: Attributes, number: int) -> Planned | None:
-    """Return the plan of new seeds for a trial, by its number. It is None if there is no plan.
+    """Return the plan of new seeds for a trial, by its number, or None without a plan.
 
-    If the number of seeds is raised, the new plan is stored beside the first plan. So workers that
-    plan at the same time do not overwrite each other's plans.
+    If the number of seeds is increased, the new plan is stored in addition to the first plan. So
+    workers that plan at the same time do not overwrite each other's plans.
     """
     prefix = f"{PLANNED}/{number}/"
     plans: list[Planned] = [plan for name, plan in attrs.items() if name.startswith(prefix)]
@@ -509,7 +508,7 @@ def confirmation_name(study_name: str) -> str:
 
 
 def runs_of(attrs: Attributes) -> list[RunRecord]:
-    """Return the stored runs of a study, in the order in which they began."""
+    """Return the stored runs of a study in chronological order."""
     runs = [run for name, run in attrs.items() if name.startswith(f"{RUNS}/")]
     return sorted(runs, key=lambda run: run["began"])
 
@@ -524,7 +523,7 @@ def _counts_agree(test: TestEvaluation) -> bool:
     return has_gain and has_class and are_counts
 
 
-# The types of attributes by their names. If a name has a slash, only the part before it is used.
+# The types of attributes by name. If a name has a slash, only the part before it is used.
 _TYPES: dict[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -566,10 +565,7 @@ _TYPES: dict[str, Any] = {
 
 
 def first_fault(attrs: Attributes) -> tuple[str, Fault] | None:
-    """Return the name and the fault of the first attribute of a wrong type.
-
-    It is None without a fault.
-    """
+    """Return the name and the fault of the first attribute with a wrong type, or None."""
     for name, value in attrs.items():
         kind = name.partition("/")[0]
         find_fault = _FINDERS.get(kind)
@@ -589,8 +585,8 @@ def check(study_name: str, attrs: Attributes) -> None:
         raise malformed(name, f"study {study_name!r}", fault)
 
 
-# Trials that were checked, by the ids of their objects in Python. Storages replace these objects,
-# and never change them.
+# Trials that have been checked, by the ids of their objects in Python. Storages replace these
+# objects and never change them.
 _checked_trials: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
@@ -621,7 +617,8 @@ def check_trial(trial: Any, study: Any) -> None:
 def read_study(study: Any) -> tuple[Attributes, list[Any]]:
     """Return the user attributes and the trials of a study. Raise an error for a wrong type.
 
-    The trials are read first. Each trial needs attributes that were stored before it ended.
+    The trials are read before the attributes, because trials need attributes that were stored
+    before they ended.
     """
     trials = study.get_trials(deepcopy=False)
     attrs: Attributes = study.user_attrs

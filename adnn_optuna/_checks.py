@@ -1,4 +1,4 @@
-"""Check arguments and stored values. Each error is one sentence. The log is here, too."""
+"""Checks of arguments and stored values, whose errors are one sentence, and the package's log."""
 
 import contextlib
 import difflib
@@ -31,7 +31,7 @@ from typing import (
 )
 from urllib.parse import unquote
 
-# Unicode's categories of characters that are escaped: they control a terminal, hide or reorder
+# Unicode's categories of characters that are escaped. They control a terminal, hide or reorder
 # text, are halves of characters, or end lines and paragraphs.
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -41,7 +41,7 @@ logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 def printable(text: str, keep: str = "") -> str:
     """Return a text from an untrusted source, with control and format characters escaped.
 
-    All format characters are escaped. An emoji that U+200D joins is therefore shown as its parts.
+    All format characters are escaped. So an emoji that U+200D joins is shown as its parts.
     """
     if text.isprintable():  # Most texts are printable, so they need no escape.
         return text
@@ -51,7 +51,7 @@ def printable(text: str, keep: str = "") -> str:
 
 def n_cores() -> int:
     """Return the number of cores that this process may use."""
-    # macOS and Windows only have the number of cores of the machine.
+    # macOS and Windows only report the number of cores of the machine.
     of_machine = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -60,7 +60,7 @@ def n_cores() -> int:
 
 def shown(value: object) -> str:
     """Return a value's repr in one line without passwords. A long repr ends in ``...``."""
-    # Mask before cutting, because half a URL is not recognized.
+    # Passwords are masked before the text is cut, because half a URL is not recognized.
     text = re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))  # Omit addresses of functions.
     text = without_passwords(re.sub(r"\n\s*", " ", text))
     if len(text) > 100:
@@ -111,7 +111,7 @@ class NotInstalledError(WrongInputError, ImportError):
     """A needed package is not installed."""
 
 
-# The extras that install packages for a part of the features.
+# The extras of this package that install packages for some features.
 _EXTRAS = {
     "keras": "tensorflow",
     "sklearn": "tensorflow",
@@ -161,7 +161,8 @@ def loading(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
 
     def load_name(name: str) -> Any:
         if name not in modules:
-            # A user may write `variance`, the name of the command, for `measure_variance`.
+            # A user may write `variance`, which is the name of the command, instead of
+            # `measure_variance`.
             choices = [other for other in modules if name in other] or modules
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}.{did_you_mean(name, choices)}"
@@ -183,14 +184,14 @@ def importing() -> Iterator[None]:
         finally:
             random.setstate(state)
             if sqlalchemy.level != level:
-                # Without a level, these loggers log each statement if the root is at INFO.
+                # Without a level, these loggers log each statement if the root logger is at INFO.
                 for part in ("engine", "orm", "pool", "dialects"):
                     of_part = logging.getLogger(f"sqlalchemy.{part}")
                     of_part.setLevel(of_part.level or sqlalchemy.level)
                 sqlalchemy.setLevel(level)
 
 
-TOO_LARGE = 2**64  # Studies cannot store sizes and seeds that are this large or larger.
+TOO_LARGE = 2**64  # Studies cannot store sizes and seeds of this size or larger.
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -232,7 +233,7 @@ def check_number(name: str, value: Any) -> None:
 
 
 def checked_failed(failed: Any) -> float | None:
-    """Return the value of failed runs as a float, or None. Refuse anything else."""
+    """Return the value of failed runs as a float, or None. Raise an error for other values."""
     if failed is None:
         return None
     check_number("failed", failed)
@@ -252,7 +253,7 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) -> int:
-    """Return a whole number of at least ``low`` as a Python integer. Refuse anything else."""
+    """Return a whole number of at least ``low`` as a Python integer, or raise an error."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}; got {shown(value)}."
@@ -274,10 +275,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return the question whether the nearest choice was meant.
-
-    It is empty if no choice is near.
-    """
+    """Return a question with the choice that was probably meant, or an empty text."""
     nearest = difflib.get_close_matches(name, choices, 1)
     if not nearest:
         return ""
@@ -285,7 +283,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:
-    """Raise an error if a number is not finite. All other values are allowed as choices."""
+    """Raise an error if a number is not finite. All other values may be choices."""
     for parameter, value in values.items():
         if isinstance(value, Real) and not isinstance(value, bool):
             check_number(f"{name}[{parameter!r}]", value)
@@ -298,15 +296,15 @@ def first_line(error: object) -> str:
 
 # The beginning of a setting in a connection string of libpq or ODBC, which may replace a URL.
 _DSN = r"\b\w*(?:host(?:addr)?|dbname|user|password|passfile|service|uid|pwd)\s*=\s*\S"
-# The beginning of a URL's options, which may be misplaced.
+# The beginning of a URL's options, which may be in a wrong place.
 _OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
 _AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
 _HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")
 _DATABASE = re.compile(r"[\w./$-]*")
-# A path that is not a URL. A colon is allowed only after a drive. A path with an @ must begin with
-# a character that no user's name begins with.
+# A path that is not a URL. A colon is allowed only after a drive. If a path has an @, its first
+# character must be one that user names never begin with.
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[^=:@?&;]*|[/\\.][^=:?&;]*)")
-# A URL in a text. It ends at its quote, or without quotes at white space after its user.
+# A URL in a text. It ends at its quote or, without quotes, at white space after its user.
 _URL_IN_TEXT = re.compile(
     r"""(?<=(["']))[\w+.-]{2,}:/(?:(?!:/)[^\n])*?(?=\1(?![\w@:/]))"""
     r"""|(?<![\w+.-])[\w+.-]{2,}:/(?:/?(?!/)(?:(?!:/)[^\n])*@)?(?:[^\s'"]*[^\s'",;:.)])?"""
@@ -320,13 +318,13 @@ _USER_IN_TEXT = re.compile(
 def masked(url: str) -> str:
     """Return a storage URL that shows only scheme, host, numeric port and database.
 
-    ``***`` stands for all other parts.
+    ``***`` replaces all other parts.
     """
     return "".join(text if is_shown or not text else "***" for text, is_shown in _parts(url))
 
 
 def _parts(url: str) -> list[tuple[str, object]]:
-    """Return the parts of a storage URL, and for each part whether it may be shown."""
+    """Return the parts of a storage URL and whether each part may be shown."""
     scheme, separator, address = url.partition("://")
     if not separator:
         return [(url, _PATH.fullmatch(url))]
@@ -341,7 +339,7 @@ def _parts(url: str) -> list[tuple[str, object]]:
     user = ""
     at = ""
     if not address.startswith("/"):
-        if "@" in options:  # The options may be a part of the password.
+        if "@" in options:  # These options may be a part of the password.
             return [(f"{scheme}://", True), (address, False)]
         user, at, place = place.rpartition("@")
     authority, slash, database = place.partition("/")
@@ -361,7 +359,7 @@ def _parts(url: str) -> list[tuple[str, object]]:
 
 
 def without_secrets(url: str, text: str) -> str:
-    """Return a text with ``***`` in place of the parts that :func:`masked` hides in a URL."""
+    """Return a text in which ``***`` replaces the parts of a URL that :func:`masked` hides."""
     wholes = {part for part, is_shown in _parts(url) if part and not is_shown}
     wholes |= set(map(unquote, wholes))
     values = {value for whole in wholes for value in re.split("[:=&]", whole)}
@@ -393,7 +391,7 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    # If TensorFlow is not imported, the error is not one of its errors.
+    # If TensorFlow is not imported, the error is not from it.
     tensorflow = sys.modules.get("tensorflow")
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
@@ -403,14 +401,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 FilePath = str | os.PathLike[str]
 """The name of a file or a folder."""
 
-# The methods of `Path` raise an error if a name is too long.
+# Some methods of `Path` raise an error for a long name.
 is_file = os.path.isfile
 is_folder = os.path.isdir
 exists = os.path.exists
 
 
 def expanded(path: FilePath) -> Path:
-    """Return a path with the user's home folder in place of ``~``.
+    """Return a path in which the user's home folder replaces ``~``.
 
     ``Path.expanduser`` would raise an error for an unknown user.
     """
@@ -421,9 +419,9 @@ class Fault(NamedTuple):
     """A fault of a stored value.
 
     Attributes:
-        rule: The rule that the value breaks.
+        rule: The rule that the value violates.
         got: The type of the value, or its keys.
-        part: The part of the value with the fault. It is empty for the value itself.
+        part: The part of the value that has the fault, or empty for the value itself.
     """
 
     rule: str
@@ -432,7 +430,7 @@ class Fault(NamedTuple):
 
 
 Finder = Callable[[Any], Fault | None]
-"""A function that returns the fault of a value, or None if the value has none."""
+"""A function that returns the fault of a value, or None."""
 
 
 def finder(
@@ -442,8 +440,8 @@ def finder(
 ) -> Finder:
     """Return a function that finds the fault of a value.
 
-    The fault is None if there is none. A value must satisfy ``accepts``. Each of its ``parts`` is
-    checked by the part's own finder.
+    Without a fault, it returns None. A value must satisfy ``accepts``. Each of its ``parts`` is
+    checked by a separate finder.
     """
 
     def find(value: Any) -> Fault | None:
@@ -452,7 +450,7 @@ def finder(
             if value is None:
                 kind = "none"
             if isinstance(value, dict):
-                # Show only the keys, because values may be secret.
+                # Only keys are shown, because values may be secret.
                 kind = f"a mapping with {', '.join(map(str, value)) or 'no keys':.100}"
             return Fault(rule, kind)
         for key, find_part, part in parts(value):
@@ -481,7 +479,7 @@ _LEAVES: dict[Any, Finder] = {
 
 @functools.cache
 def finder_of(kind: Any) -> Finder:
-    """Return the finder of faults in values that should have this type."""
+    """Return a function that finds faults in values that should have this type."""
     if kind in _LEAVES:
         return _LEAVES[kind]
     if is_typeddict(kind):
@@ -530,7 +528,7 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
             rule = f"a list of {n}"
         return finder(
             rule,
-            # A storage in memory does not turn tuples into lists.
+            # A storage in memory does not convert tuples to lists.
             lambda value: isinstance(value, list | tuple) and n in (None, len(value)),
             lambda value: zip(itertools.count(), itertools.cycle(finders), value, strict=False),
         )

@@ -11,10 +11,10 @@ from adnn_optuna._checks import shown
 INITIAL_WEIGHTS = "initial_weights"
 """The setting that holds the :func:`sketch_weights` of a model."""
 BEHAVIOUR = "behaviour"
-"""The setting that holds a sketch of the numbers that each part of the user's code computes."""
+"""The setting with a sketch of the numbers that the user's code computes in each part."""
 _MOST = 3
-# The largest relative difference of two sketches of equal weights. Workers with other processors
-# may draw initial weights with other last bits.
+# The largest relative difference between sketches of equal weights. On another processor, initial
+# weights may differ in their last bits.
 _TOLERANCE = 1e-4
 
 
@@ -27,7 +27,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
     differences = []
     are_lists = isinstance(stored, list) and isinstance(given, list)
     if isinstance(stored, dict) and isinstance(given, dict):
-        # Values of two kinds have no common settings.
+        # Values of different kinds have no common settings.
         keys = [key for key in ("type", "class_name") if stored.get(key) != given.get(key)]
         if not keys:
             all_keys = stored.keys() | given.keys()

@@ -1,4 +1,4 @@
-"""Read, check and replace files.
+"""Functions that read, check and replace files.
 
 A file is replaced completely or not at all, even if the process is killed. A packed file must not
 unpack to more bytes than a data file needs.
@@ -37,7 +37,7 @@ from adnn_optuna._checks import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# A file may unpack to this many bytes, or to this many times its own size.
+# A file may unpack to this number of bytes, or to this multiple of its own size.
 _MOST_UNPACKED = 2**26
 _MOST_TIMES = 100
 
@@ -47,7 +47,7 @@ class NotWrittenError(OSError):
 
 
 def check_output_file(what: str, path: FilePath, suffix: str = "") -> None:
-    """Refuse a file that cannot be written or lacks the suffix, before the work begins."""
+    """Before the work begins, raise an error for a wrong suffix or a file that is not writable."""
     check_type(what, path, str | os.PathLike, "the name of a file")
     path = Path(path)
     if suffix and path.suffix != suffix:
@@ -86,11 +86,11 @@ def replacing(path: FilePath) -> Iterator[Path]:
         raise WrongValueError(
             f"The name of a file must have no null character; got {shown(os.fspath(path))}."
         )
-    file = Path(os.path.realpath(path))  # Replace the target of a link, not the link.
+    file = Path(os.path.realpath(path))  # This replaces the target of a link, not the link itself.
     # The temporary file has the same suffix, because Keras and NumPy need it.
     temporary = file.with_name(f".adnn-{secrets.token_hex(8)}{file.suffix}")
     try:
-        # `tempfile` is not used, because only the owner could read its files.
+        # `tempfile` is not suitable, because only the owner could read its files.
         temporary.touch(exist_ok=False)
         try:
             yield temporary
@@ -109,7 +109,7 @@ def replacing(path: FilePath) -> Iterator[Path]:
 
 
 def write_text(path: FilePath, text: str) -> None:
-    """Replace a file by a text in UTF-8. Characters that UTF-8 cannot encode are escaped."""
+    """Replace a file by a text in UTF-8. Characters that cannot be encoded are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -130,7 +130,7 @@ def read_unpacked(file: Path) -> bytes:
 
 
 def check_npz(file: Path | io.BytesIO) -> None:
-    """Refuse an ``.npz`` file whose arrays unpack to too many bytes.
+    """Raise an error for an ``.npz`` file whose arrays unpack to too many bytes.
 
     A file that is not a valid zip file raises another error. No array can be larger than the size
     that the file declares.
@@ -153,7 +153,7 @@ def _most_unpacked(n_bytes: int) -> int:
 def read_csv(
     file: Path, separators: str = ",", *, most_columns: float = math.inf, **options: Any
 ) -> pd.DataFrame:
-    """Return the table of a CSV file. The first separator that separates columns is used.
+    """Return the table of a CSV file, split by the first separator that gives several columns.
 
     ``options`` are arguments of :func:`pandas.read_csv`.
     """
@@ -175,7 +175,7 @@ def read_csv(
 
 
 def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
-    """Return the separator and the names of the columns. pandas would rename repeated names."""
+    """Return the separator and the names of the columns; pandas would rename repeated names."""
     text = io.TextIOWrapper(content, "utf-8-sig", newline="")
     separator = separators[0]
     names = []

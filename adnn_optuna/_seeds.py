@@ -1,4 +1,4 @@
-"""Derive seeds from a key, and new seeds, on which no trial was selected."""
+"""Functions that derive seeds from a key, and new seeds, on which no trial was selected."""
 
 import hashlib
 import json
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# For functions, new seeds from here on confirm a trial, and smaller new seeds choose a trial.
+# For functions, new seeds of at least this number confirm a trial, and smaller ones choose a
+# trial.
 _FIRST_TO_CONFIRM = 2**30
 
 
@@ -16,7 +17,7 @@ def derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
-# Parts of a key, which tell apart seeds for trials of a search, new seeds of its best trial,
+# Parts of a key. They distinguish seeds for trials of a search, new seeds of its best trial,
 # replicates, and members of an ensemble.
 _TRIAL = 0
 _NEW_SEED = 1
@@ -50,10 +51,10 @@ def source_seed(seed: int, source: str) -> int:
 
 
 def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int, ...]:
-    """Return new seeds below 2^31. A larger ``count`` keeps the first seeds.
+    """Return new seeds below 2^31. With a larger ``count``, the first seeds stay the same.
 
-    The seeds are a hash of a text, so they are hardly ever the small numbers that people use. A
-    seed is either for choosing or for confirming, see :func:`confirms`.
+    The seeds come from a hash of a text, so they are hardly ever small numbers that people use.
+    Each seed either chooses or confirms, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
     digest = hashlib.shake_128(data).digest(4 * count)
@@ -66,10 +67,10 @@ def new_seeds(of: str, role: str, count: int, *, draws_data: bool) -> tuple[int,
 
 
 def confirms(seed: int, *, draws_data: bool) -> bool:
-    """Return whether a new seed is for confirming. All other new seeds are for choosing.
+    """Return whether a new seed confirms a trial. All other new seeds choose a trial.
 
-    For networks, odd seeds confirm. For functions, large seeds confirm, because a function may use
-    a remainder of its seed, such as ``folds[seed % 10]``.
+    For networks, odd seeds confirm. For functions, large seeds confirm instead, because a function
+    may use a remainder of its seed, such as ``folds[seed % 10]``.
     """
     if draws_data:
         return seed >= _FIRST_TO_CONFIRM
@@ -85,5 +86,5 @@ def confirmation_seeds(
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's fingerprint: its configuration without the dataset's name."""
+    """Return an experiment's fingerprint, from its configuration without the dataset's name."""
     return {**config, "dataset": config["dataset"]["fingerprint"]}

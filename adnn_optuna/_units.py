@@ -19,12 +19,12 @@ class Estimate(NamedTuple):
 
 
 def score_sign(*, maximize: bool) -> int:
-    """Return the sign to multiply values by, so that higher values are better."""
+    """Return the sign that makes higher values better when values are multiplied by it."""
     return 1 if maximize else -1
 
 
 def excess_over(estimate: Estimate, reported: float, *, maximize: bool) -> Estimate:
-    """Return by how much a reported value is better than an estimate, with its CI."""
+    """Return how much better a reported value is than an estimate, with a CI."""
     sign = score_sign(maximize=maximize)
     value, *ends = (sign * (reported - end) for end in estimate)
     return Estimate(value, min(ends), max(ends))
@@ -36,15 +36,16 @@ def estimate_around(value: float, half: float) -> Estimate:
 
 
 UNKNOWN = Estimate(math.nan)
-_DIGITS_OF_ERRORS = 6  # If an end of a CI is 0 even with so many more digits, it counts as 0.
-_LONGEST = 20  # Longer numbers are written with exponents.
-_MOST_DECIMALS = 5  # With more decimals, numbers below 0.0001 are written with exponents.
+# If an end of a CI is still 0 with this number of additional digits, it is written as 0.
+_DIGITS_OF_ERRORS = 6
+_LONGEST = 20  # Longer numbers have exponents.
+_MOST_DECIMALS = 5  # If a number needs more decimals, it has an exponent.
 
 
 class Unit(NamedTuple):
     """The unit in which a metric's values are written."""
 
-    scale: float  # The factor of written values, such as 100 for percent.
+    scale: float  # Written values are multiplied by this factor, such as 100 for percent.
     digits: int  # The number of digits after the point.
     of_values: str  # The suffix of a value.
     of_gains: str  # The suffix of the difference of two values.
@@ -52,7 +53,7 @@ class Unit(NamedTuple):
 
     @property
     def bare(self) -> Self:
-        """The unit without suffixes, for columns whose heading names the unit."""
+        """The unit without suffixes, for columns whose heading has the unit."""
         return self._replace(of_values="", of_gains="")
 
     def fitted(self, spreads: Sequence[float], largest: float) -> Self:
@@ -69,7 +70,7 @@ class Unit(NamedTuple):
         return self._replace(digits=max(digits, 0))
 
     def rounded_to(self, ends: Estimate) -> Self:
-        """Return the unit with the decimals that two digits of a CI's half width need."""
+        """Return the unit with as many decimals as two digits of a CI's half width need."""
         width = self.scale * (ends.high - ends.low) / 2
         if not 0 < width < math.inf:
             return self
@@ -87,7 +88,7 @@ class Unit(NamedTuple):
         return f"{text}{self.of_values}"
 
     def difference(self, value: float, other: float) -> float:
-        """Return the difference of two rounded values, which agrees with the written values."""
+        """Return the difference of two rounded values, to agree with the written values."""
         shown, other_shown = (round(self.scale * each, self.digits) for each in (value, other))
         return (shown - other_shown) / self.scale
 
@@ -105,7 +106,7 @@ class Unit(NamedTuple):
         return f"{scaled:{sign}.3g}"
 
     def gain(self, gain: float) -> str:
-        """Return a difference as text with its sign. A difference rounded to 0 has no sign."""
+        """Return a difference as text with its sign. If it is rounded to 0, it has no sign."""
         if math.isnan(gain):
             return "unknown"
         text = self._number(gain, "+")
@@ -120,7 +121,7 @@ class Unit(NamedTuple):
     def interval(self, low: float, high: float) -> str:
         """Return the CI of a difference as text, clipped to possible values.
 
-        An end that is not 0 keeps its sign, such as ``+0.00``.
+        If an end is not 0, it keeps its sign, such as ``+0.00``.
         """
         ends = []
         for end in (low, high):
@@ -153,16 +154,13 @@ COUNT = Unit(1, 0, "", "")
 SECONDS = Unit(1, 2, "", "")
 
 
-# Metrics of classes that are within [0, 1] but are not the share of correct examples.
+# These metrics of classes are within [0, 1], but are not a share of correct examples.
 _SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
 _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
 
 
 def columns(character: str) -> int:
-    """Return how many columns of a terminal a character takes.
-
-    It is two for wide East Asian ones.
-    """
+    """Return the number of terminal columns of a character: two if it is wide (East Asian)."""
     if unicodedata.east_asian_width(character) in ("F", "W"):
         return 2
     return 1
@@ -210,7 +208,7 @@ def percent(level: float) -> str:
 def as_argument(file: str) -> str:
     """Return a file's name as an argument.
 
-    It is quoted for a shell, and never looks like an option.
+    The name is quoted for a shell, and never looks like an option.
     """
     if file.startswith("-"):
         file = f"./{file}"

@@ -1,7 +1,6 @@
 """Optuna callbacks that end a study at a limit of time, trials or gain.
 
-A limit is computed only from the study's trials, by a :class:`Tally`. It therefore counts all runs
-and all workers.
+A :class:`Tally` computes a limit only from the study's trials, so all runs and workers count.
 """
 
 import abc
@@ -31,10 +30,11 @@ from adnn_optuna.samplers._trials import (
 
 
 class Tally:
-    """The sums over a study's finished trials, which limits use after each trial.
+    """Sums over a study's finished trials, which limits use after each trial.
 
-    They are the number of trials, the best values so far, and the working time. An update reads
-    only trials that finished after the last update, so its time does not grow with the study.
+    The sums are the number of trials, the best values so far, and the working time. An update
+    reads only trials that finished after the last update, so its time does not grow with the
+    study.
     """
 
     def __init__(self, study: Study) -> None:
@@ -53,8 +53,8 @@ class Tally:
         self.first: FrozenTrial | None = None
         self._just_ended: set[int] = set()  # The ids of the trials that the last update added.
         self._baseline: Any = None  # The study's baseline.
-        self._has_asked = False  # Whether the storage was asked for the baseline.
-        # The dates at which trials ended, and the working times until then, both in rising order.
+        self._has_asked = False  # Whether the storage was already asked for the baseline.
+        # The dates on which trials ended, and the working times until then. Both increase.
         self._ends = [-math.inf]
         self._seconds = [0.0]
 
@@ -62,8 +62,8 @@ class Tally:
     def elapsed(self) -> float:
         """The working time in seconds: the duration of the longest chain of consecutive trials.
 
-        When a trial ends, it is the working time at the trial's start plus the trial's duration.
-        Trials of adnn store this sum. For other trials, it is computed from Optuna's dates.
+        At a trial's end, the working time is its value at the trial's start plus the trial's
+        duration. Trials of adnn store it. For other trials, it is computed from Optuna's dates.
         """
         return self._seconds[-1]
 
@@ -76,8 +76,8 @@ class Tally:
             study.sampler.read_from(study, self.reader)
         finished = [trial for trial in news if trial.state.is_finished()]
         self._just_ended = {trial._trial_id for trial in finished}
-        # A trial's time is added to the working time of the trials that ended before it began. So
-        # the trials are added in the order in which they ended.
+        # A trial's duration is added to the working time of trials that ended before it began. So
+        # trials are added in the order of their ends.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
                 self._add_time(trial)

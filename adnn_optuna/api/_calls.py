@@ -1,4 +1,4 @@
-"""What the functions of the API share: their keywords, the user's objective, and evaluations."""
+"""Code that the functions of the API share: keywords, the user's objective, and evaluations."""
 
 import contextlib
 import dataclasses
@@ -131,13 +131,13 @@ class Call:
 
     @property
     def max_time(self) -> float | None:
-        """The limit of time in seconds. It is None if there is none."""
+        """The time limit in seconds, or None."""
         return self.limits["max_time"]
 
     def evaluation_options(self, n_at_once: int = 1) -> dict[str, Any]:
         """Return the keyword arguments that this call passes to :func:`make_evaluations`.
 
-        If the user did not set ``n_jobs``, ``n_at_once`` evaluations run at once.
+        If the user does not set ``n_jobs``, ``n_at_once`` evaluations run at once.
         """
         return {
             "n_jobs": self.n_jobs or n_at_once,
@@ -162,7 +162,7 @@ def checked_call(keywords: Mapping[str, Any]) -> Call:
 def verb(kind: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Show the keywords of a :class:`TypedDict` in a function's signature and docstring.
 
-    The function takes these keywords as ``**keywords``. If the user interrupts it, the traceback
+    The function accepts these keywords as ``**keywords``. If the user interrupts it, the traceback
     ends at the line that called the function.
     """
 
@@ -261,11 +261,12 @@ def _checked_n_jobs(n_jobs: Any) -> int | None:
 
 
 def _checked_executor(executor: Any) -> Any:
-    """Return the executor or None. Refuse other objects, and executors that fork this process."""
+    """Return the executor or None. Raise an error for other objects and for forking executors."""
     check_type(
         "executor", executor, futures.Executor | None, "a concurrent.futures.Executor or None"
     )
-    context = getattr(executor, "_mp_context", None)  # Only a pool of processes has it.
+    # Only a pool of processes has this attribute.
+    context = getattr(executor, "_mp_context", None)
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
             "executor forks this process, in which threads and TensorFlow wait forever. Pass "
@@ -306,8 +307,8 @@ def as_searched(
     """Return an objective of this package unchanged, and a user's function as an objective.
 
     ``name`` is the name of the argument that the user passed. ``of_functions`` are arguments that
-    are only for functions. An argument that the user omitted is :obj:`None`. If ``is_random`` is
-    false, the function is not checked for splits that it redraws.
+    are only for functions. If the user omitted an argument, it is :obj:`None`. If ``is_random`` is
+    false, there is no check whether the function redraws splits.
     """
     options = {key: value for key, value in of_functions.items() if value is not None}
     if isinstance(getattr(objective, "kind", None), Kind):
@@ -345,14 +346,14 @@ def as_searched(
 
 
 def for_functions_only(name: str, value: object) -> WrongValueError:
-    """Return the error for an argument that only a user's function may have."""
+    """Return the error for an argument that is only for users' functions."""
     return WrongValueError(
         f"{name} must be omitted for a network; got {shown(value)}. It is for functions."
     )
 
 
 def checked_share(share: Any, name: str = "replicate") -> float | Literal["auto"]:
-    """Return a share of replicates as a float, or ``"auto"``. Refuse a wrong share."""
+    """Return a share of replicates as a float, or ``"auto"``. Raise an error for a wrong share."""
     if share == "auto":
         return "auto"
     check_type(name, share, Real, "a number")
@@ -373,7 +374,7 @@ _CHECKS_OF_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def with_tuples(settings: Any) -> dict[str, Any]:
-    """Return stored settings with tuples in place of lists."""
+    """Return stored settings with lists replaced by tuples."""
     return {
         name: tuple(part) if isinstance(part, list) else part for name, part in settings.items()
     }

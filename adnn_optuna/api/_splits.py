@@ -1,4 +1,4 @@
-"""Refusals of seeds and rows that are splits or folds of one data set, unless the user says so."""
+"""Checks for seeds and rows that are splits or folds of one data set, unless the user says so."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from adnn_optuna.engine.code_fingerprint import UserFunction
 from adnn_optuna.engine.redrawn_splits import redrawn_split
 
 ResampledArgument = Sequence[int] | Literal[False] | None
-"""The numbers of training and test examples of a split. False if values are not of splits."""
+"""The numbers of training and test examples of a split, or False if values are not of splits."""
 
 
 def is_of_splits(name: str) -> bool:
@@ -65,7 +65,7 @@ def check_splits(
     folds: bool,
     sequential: bool,
 ) -> Resampled | None:
-    """Return the sizes of splits. Refuse functions that redraw splits of unknown sizes.
+    """Return the sizes of splits. Raise an error for redrawn splits of unknown sizes.
 
     The keys of ``functions`` and ``seeds`` are the names that the user knows, such as
     ``models['a']``. For each function, ``seeds`` are the names of the parameters that are

@@ -27,14 +27,14 @@ from adnn_optuna._files import read_csv
 from adnn_optuna.api._splits import is_of_splits
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 
-# A column with one of these names is not an arm, because it names the rows. The first name is the
-# one that pandas gives to the first column of a file without a header.
+# Columns with these names are not arms, because they name the rows. pandas gives the first of
+# these names to the first column of a file without a header.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
     "dataset data_set task problem instance index id name item question example #"
 )
 _IRREGULAR = ("s", "x", "z", "y", "h")  # The plural of a word with such an end may be irregular.
-_GROUP = "group"  # The column of groups, if the user passed their labels as a sequence.
+_GROUP = "group"  # The name of the groups' column, if the user passed labels as a sequence.
 _FEWEST_FOR_ORDER = 7  # With fewer rows, rows are too often sorted by chance.
 _P_OF_SORTED = 0.001
 
@@ -49,7 +49,7 @@ def table_of(
 ) -> pd.DataFrame:
     """Return a table. Its columns are arms, and its index has the names and groups of rows.
 
-    The arm of a ``baseline_file`` is the last column.
+    The last column is the arm of a ``baseline_file``.
     """
     if baseline_file is not None:
         return _in_order(_of_two_files(values, baseline_file, groups, paired=paired), order)
@@ -102,7 +102,7 @@ def means_of_groups(
 ) -> tuple[dict[str, np.ndarray], pd.Index[Any]]:
     """Return the mean of each arm in each group, and the groups.
 
-    A mean is NaN if a value is missing.
+    If a value is missing, the mean is NaN.
     """
     name_of_groups = _GROUP
     if isinstance(groups, str):
@@ -115,7 +115,7 @@ def means_of_groups(
 
 
 def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as numbers. A cell that is not a number or a truth value becomes NaN."""
+    """Return a column as numbers. Cells without a number or a truth value become NaN."""
     column = column.replace({"True": "1", "False": "0"})
     try:
         return pd.to_numeric(column, errors="coerce")
@@ -198,7 +198,7 @@ def runs_of(file: Path) -> list[float]:
 
 
 def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
-    """Return the values of arms as a data frame, paired by index if the arms have one."""
+    """Return the arms' values as a data frame, paired by index if the arms have an index."""
     columns = {}
     for label, of_arm in values.items():
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # A result of scikit-learn.
@@ -227,7 +227,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
 
 
 def _column(label: object, of_arm: Any) -> pd.Series[Any]:
-    """Return the values of an arm as a column. Refuse sets and arrays of other dimensions."""
+    """Return the values of an arm as a column. Raise an error for sets and other dimensions."""
     is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
     if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
         of_shape = ""
@@ -241,7 +241,7 @@ def _column(label: object, of_arm: Any) -> pd.Series[Any]:
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
-    """Return the table of a CSV file. Its columns may include names of rows."""
+    """Return the table of a CSV file, in which some columns may name the rows."""
     if not is_file(file):
         raise NoSuchFileError(f"{str(file)!r} must be a file that exists. Pass a CSV file.")
     # Cells are read as text, because a row may have a name such as 007.
@@ -293,7 +293,7 @@ def _with_named_rows(table: pd.DataFrame, groups: str | None) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm as floats. A missing value is NaN. Other texts are refused."""
+    """Return an arm's values as floats, NaN for missing values. Other texts raise an error."""
     numbers = _as_numbers(column)
     # pandas converts dates to numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
@@ -356,9 +356,9 @@ def counted(name: str, *, are_groups: bool) -> str:
 
 
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
-    """Refuse rows that seem sorted by an arm, or by the difference of two arms.
+    """Raise an error for rows that seem sorted by an arm, or by the difference of two arms.
 
-    If rows are sorted by their values, a sequential design finds an effect that does not exist.
+    If rows are sorted by value, a sequential design finds effects that do not exist.
     """
     pairs = [*itertools.combinations(arms, 2)]
     columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]

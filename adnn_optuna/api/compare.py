@@ -101,12 +101,11 @@ def compare(
 
     Each sampler is an arm, and runs once for each seed. All runs of a seed have the same initial
     weights, batches and budget. Random restarts are always an arm, because the choice among random
-    initial weights alone brings a gain. Controls are arms that spend the same compute in other
-    ways.
+    initial weights alone brings a gain. Controls are arms that use the same compute in other ways.
 
     For functions, random search (``random``) is always an arm. Seed and trial number determine all
-    random numbers. Arms that ask for the same parameters therefore see the same noise. An arm's
-    score is the value of its best trial on new seeds.
+    random numbers. So arms with the same parameters have the same noise. An arm's score is the
+    value of its best trial on new seeds.
 
     Each run is a study ``<study_name>/<sampler>/seed=<seed>``. The study
     ``<study_name>/<sampler>/seed=<seed>/confirmation`` holds the evaluations of the run's best
@@ -149,9 +148,9 @@ def compare(
             same offsets in all layers). The default is ``"learning_rate"`` from 10 trials on.
             There is no control if a limit such as ``max_gain`` may end searches early.
         stop_when_decided: Whether to stop adding seeds as soon as each claim on samplers is
-            decided. The comparison then also stops if a run has no value, because further seeds
-            cannot decide its claims. ``max_time`` then limits all runs together, and no seed
-            begins later.
+            decided. With this option, the comparison also stops if a run has no value, because
+            further seeds cannot decide its claims. In addition, ``max_time`` limits all runs
+            together, and no seed begins after it.
         reuse: For functions, whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
@@ -194,10 +193,10 @@ def compare(
     arms = _compared_arms(searched, samplers, controls, limits)
     seeds = checked_seeds(seeds)
     run_limits = limits
-    if stop_when_decided:  # max_time limits all runs together, not each run.
+    if stop_when_decided:  # max_time limits all runs together, instead of each run.
         run_limits = {**limits, "max_time": None}
     runs = _SpecMaker(searched, study_name, arms, run_limits, batch_size, pruner)
-    # Wrong arguments are refused before anything is stored.
+    # Wrong arguments raise errors before anything is stored.
     first_specs = {label: runs.spec(label, seeds[0]) for label in arms}
     n_trials = max_trial * len(arms) * len(seeds)
     bar = progress_bar(n_trials, show=call.show_progress_bar, unit="trial")
@@ -233,8 +232,8 @@ def compare(
             studies = open_studies([*specs.values()], opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
-            # Declare only once, because a second declaration could overwrite a later declaration
-            # of another worker.
+            # The declaration is stored once, because a second declaration could overwrite a later
+            # declaration of another worker.
             head = head or _declared_head(opened, study_name, searched, declaration)
             results_of_part = _run(
                 [*specs.values()],
@@ -267,7 +266,7 @@ class _SpecMaker:
 
     def spec(self, label: str, seed: int) -> StudySpec:
         """Return the specification of the study of an arm and a seed."""
-        # Samplers and pruners keep state, so each run needs its own copies.
+        # Samplers and pruners keep state, so each run needs separate copies.
         sampler, pruner = copy.deepcopy((self.arms[label], self.pruner))
         objective = self.searched.replace(seed=seed)
         name = study_name_of(self.study_name, label, seed)
@@ -277,7 +276,7 @@ class _SpecMaker:
 def _run(
     specs: Sequence[StudySpec], studies: Sequence[optuna.Study], opened: BaseStorage, **how: Any
 ) -> list[StudyResult]:
-    """Run studies and return their results. Store all trials after an interrupt.
+    """Run studies and return their results. After an interrupt, store all trials.
 
     ``how`` is passed to :func:`run_studies`.
     """
@@ -316,7 +315,7 @@ def _compared_arms(
 
 
 def _by_label(samplers: Any) -> dict[str, Any]:
-    """Return samplers by their labels. A sampler without a label has its name as its label."""
+    """Return samplers by label. A sampler without a label gets its name as label."""
     check_type("samplers", samplers, Iterable, "names, or a mapping from labels")
     labels = [*samplers]
     # A slash separates the parts of a study's name.
@@ -345,7 +344,7 @@ def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str
 def _checked_samplers(
     given: Iterable[str] | Mapping[str, ArmSpec], searched: Searched[Any]
 ) -> dict[str, ArmSpec]:
-    """Return samplers by their labels, or refuse them.
+    """Return samplers by label, or raise an error.
 
     A pair of a sampler and a share of replicates is only for functions with a seed.
     """
@@ -371,7 +370,7 @@ def _checked_samplers(
 
 
 def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> list[str]:
-    """Return the controls, or refuse them. The default depends on the length of the searches."""
+    """Return the controls, or raise an error. The default depends on the searches' length."""
     early = [limit.name for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL
@@ -404,7 +403,7 @@ def _checked_controls(controls: Controls, arms: Arms, limits: LimitValues) -> li
 
 
 def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BasePruner | None:
-    """Return the pruner of each run, or refuse it. The default is the objective's pruner."""
+    """Return each run's pruner, or raise an error. The default is the objective's pruner."""
     if pruner is None:
         return searched.arms.pruner
     if searched.arms.pruner is None:
@@ -413,7 +412,7 @@ def _checked_pruner(pruner: BasePruner | None, searched: Searched[Any]) -> BaseP
 
 
 def _checked_margin(margin: Any, searched: Searched[Any]) -> float | None:
-    """Return the margin, or refuse it. The default is the objective's margin."""
+    """Return the margin, or raise an error. The default is the objective's margin."""
     if margin is None:
         return searched.arms.margin
     check_margin(margin, unit_of(searched.metric).largest)
@@ -427,7 +426,7 @@ def _declaration(
     first_specs: Mapping[str, StudySpec],
     **arguments: Any,
 ) -> Declaration:
-    """Return the declaration of a comparison. Refuse another kind of objective than before.
+    """Return the declaration of a comparison. Raise an error if the objective's kind changed.
 
     ``first_specs`` are the arms' runs of the first seed. ``arguments`` are the arguments of the
     call.
@@ -468,7 +467,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
 
 
 def _save_interrupted(storage: BaseStorage) -> None:
-    """Log how to continue after an interrupt. Copy studies in memory to a database first."""
+    """Log how to continue after an interrupt. Studies in memory are first copied to a database."""
     message = (
         "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
     )

@@ -76,7 +76,7 @@ def compare_models(
     all models: the initialization and the order of the batches. If the dataset's splits were drawn
     at random, the seed also redraws splits of the same sizes. Verdicts are then for new data of
     this kind, and their CIs are valid only at the declared number of seeds. The score is the
-    accuracy after the last epoch. No epoch is selected, so the score has no selection bias.
+    accuracy after the last epoch. No epoch is selected, so there is no selection bias.
 
     Each training run is made once and stored as a trial of a study. The same call resumes an
     interrupted comparison. Several processes share the work if they make the same call.
@@ -183,7 +183,7 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    # A stored comparison cannot be read without these settings.
+    # Reading a stored comparison needs these settings.
     study.set_user_attr(MODELS, settings)
     n_before = len(stored_evaluations(study, _NAMES))
     # By default, functions run one at a time, because they may not be thread-safe.
@@ -244,7 +244,7 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
 
 
 def _seeds_of(model: Any) -> tuple[str, ...]:
-    """Return the names of a function's seeds. The tuple is empty for a model that adnn trains."""
+    """Return the names of a function's seeds, or () for a model that adnn trains."""
     if callable(model):
         return seeds_of(model)
     return ()
@@ -258,9 +258,9 @@ def _as_evaluated(
     executor: object,
     has_splits: bool,
 ) -> _Models:
-    """Return the models as functions of seeds and models that adnn trains.
+    """Return the models as functions of seeds and as models that adnn trains.
 
-    Arguments that are only for the other kind of models are refused.
+    Arguments that are only for the other kind of models raise errors.
     """
     functions = {
         label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
@@ -288,13 +288,13 @@ class _Models:
     """Evaluates a model on a seed. Pools of processes can call it if all models are functions."""
 
     labels: Sequence[str]
-    # Each function, with the names of its seeds, which are its sources of randomness.
+    # Each function and the names of its seeds, which are its sources of randomness.
     functions: Mapping[str, tuple[Any, Sequence[str]]]
     trained: Any
 
     @property
     def configs(self) -> dict[str, Any]:
-        """The configuration of each model. For a function, it is the sources of randomness."""
+        """The configuration of each model, or the sources of randomness of each function."""
         configs: dict[str, Any] = {}
         for label in self.labels:
             if label in self.functions:
@@ -327,7 +327,7 @@ class _Models:
 
 
 def _check_models(models: Any) -> None:
-    """Refuse too few models, too many models, and labels that are empty or not text."""
+    """Raise an error for too few or too many models, and for labels that are not text."""
     check_type("models", models, Mapping, "a mapping from labels to models")
     if not are_labels(models):
         raise WrongValueError(

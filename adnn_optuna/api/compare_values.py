@@ -34,9 +34,9 @@ def compare_values(
 ) -> ValueComparison:
     """Compare arms by values that were measured elsewhere.
 
-    The values in a row belong to the same seed, data set, fold or problem. Effects that the arms
-    of a row share therefore cancel in their differences. All pairs of arms are compared. At most
-    5% of comparisons contain a wrong claim.
+    The values in a row belong to the same seed, data set, fold or problem. So effects that the
+    arms of a row share cancel in their differences. All pairs of arms are compared. At most 5% of
+    comparisons contain a false claim.
 
     Example:
 
@@ -165,7 +165,7 @@ def compare_values(
 
 
 def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
-    """Refuse designs that exclude each other. ``chosen`` are the designs that the user set."""
+    """Raise an error for designs that exclude each other. ``chosen`` are the user's designs."""
     if chosen and not paired:
         raise WrongValueError(
             f"{chosen[0]} must be omitted with paired=False; got both. Pair the values: "
@@ -180,7 +180,7 @@ def _check_designs(chosen: Sequence[str], *, paired: bool) -> None:
 
 
 def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:
-    """Refuse too few arms, too many arms, and names that are empty or not unique."""
+    """Raise an error for too few or too many arms, and for wrong names."""
     n_rows, n_columns = table.shape
     n_arms = len(arms)
     if n_arms < n_columns or not are_labels(arms):

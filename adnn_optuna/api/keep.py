@@ -47,12 +47,12 @@ from adnn_optuna.results.change_loop import (
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.keeping import FEWEST_RUNS
 
-_LEVELS = (0.001, 0.2)  # At a smaller level, too few simulated candidates would be kept.
+_LEVELS = (0.001, 0.2)  # With a smaller level, too few simulated candidates would be kept.
 _RUNS_BELOW = 101  # With more runs, the simulated runs of all candidates would need much memory.
 
 
 class _Keywords(Common, total=False):
-    """The keywords of :func:`keep` that other functions define differently or lack."""
+    """The keywords of :func:`keep` that other functions do not have, or define differently."""
 
     failed: Annotated[
         float | None,
@@ -81,15 +81,15 @@ def keep(
 
     The first call measures the baseline on ``n0`` new seeds. The standard deviation of these runs
     is the noise. Each further call evaluates a candidate, one run on a new seed at a time. The
-    evaluation stops as soon as the candidate's mean gain is too small, most often after one run.
+    evaluation stops when the candidate's mean gain is too small, which is usually after one run.
     If the mean gain is large enough after ``max_runs`` runs, the candidate is kept. Later
     candidates are then compared with this candidate.
 
     Each run is made once and stored as a trial of a study in ``storage``, which must be set. The
     same call resumes an interrupted evaluation. Several processes may evaluate at the same time. A
     candidate that was judged before is not run again. Candidates that are evaluated at the same
-    time are compared with the same version. If both are kept, the later candidate is the best
-    version.
+    time are compared with the same version. If two such candidates are kept, the later one is the
+    best version.
 
     Example:
 
@@ -193,7 +193,7 @@ class _Version:
         return zlib.crc32(self.label.encode()) // 2
 
     def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
-        """Return the loop so far. It is None before its first run."""
+        """Return the loop so far, or None before its first run."""
         loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
         candidate = self._candidate(loop)
         if candidate is not None and candidate.label != self.label:
@@ -204,7 +204,7 @@ class _Version:
         return loop
 
     def _candidate(self, loop: ChangeLoop | None) -> Candidate | None:
-        """Return the version as a candidate of the loop. It is None before its first run."""
+        """Return the version as a candidate of the loop, or None before its first run."""
         if loop is None:
             return None
         return next((each for each in loop.candidates if each.number == self.number), None)
@@ -241,10 +241,7 @@ class _Version:
         return dataclasses.replace(loop, label=self.label, n_stored=n_stored)
 
     def compared(self, loop: ChangeLoop | None) -> Compared | None:
-        """Return the stored values that the version is compared with.
-
-        It is None for the baseline.
-        """
+        """Return the stored values to compare the version with, or None for the baseline."""
         if loop is None or self.is_baseline(loop):
             return None
         candidate = self._candidate(loop)
@@ -283,7 +280,7 @@ class _Version:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """Runs a version on a seed. It can be called in other processes."""
+    """Runs a version on a seed. Other processes can call it."""
 
     function: Callable[[int], float]
     seeds: Sequence[int]
@@ -328,7 +325,7 @@ def _checked_label(candidate: Any, f: Callable[[int], float]) -> str:
 def _opened_loop(
     storage: Any, study_name: str, direction: Any, settings: LoopSettings
 ) -> optuna.Study:
-    """Create or load the study of a loop. Refuse settings that differ from the stored settings."""
+    """Create or load the study of a loop. Raise an error if the stored settings differ."""
     study = open_evaluations(storage, study_name, "loop", direction=direction)
     if LOOP not in study.user_attrs:
         study.set_user_attr(LOOP, settings)

@@ -19,7 +19,7 @@ from adnn_optuna.results.overtuning import Overtuning, overtuning_of
 from adnn_optuna.results.sentences import recheck_step
 from adnn_optuna.stats.overtuning import Means, Metric
 
-# The reported value may differ from the metric of all examples, because it may be a mean over
+# The reported value may differ from the metric over all examples, because it may be a mean over
 # folds.
 _TOLERANCE = 0.05
 

@@ -64,10 +64,10 @@ from adnn_optuna.samplers._evaluations import Evaluation, evaluation_trials
 from adnn_optuna.samplers._trials import may_be_best
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
-# Trials count as near copies if each parameter differs by less than this share of its range.
-# Annealing ends with moves of about 0.001 of the range. The steps of the paper are longer.
+# Trials are near copies if each parameter differs by less than this share of its range. Annealing
+# ends with moves of about 0.001 of the range. The steps of the paper are longer.
 _NEAR = 0.005
-_FIRST_OF_PARAMS = 2**30  # Trial numbers from here on stand for parameters without a trial.
+_FIRST_OF_PARAMS = 2**30  # Larger trial numbers mean parameters without a trial.
 
 
 @verb(Evaluating)
@@ -86,9 +86,8 @@ def recheck(
     """Evaluate a study's best trials again, to correct its best value for selection bias.
 
     First, the ``top`` best trials are evaluated on the same ``choose`` new seeds. Near copies of
-    better trials are left out. In a near copy, each parameter differs by less than 0.5% of its
-    range. The trial with the best mean on the new seeds is chosen. Stored values do not count in
-    this choice.
+    better trials, in which each parameter differs by less than 0.5% of its range, are omitted. The
+    trial with the best mean on the new seeds is chosen. Stored values do not count in this choice.
 
     Then the chosen trial is evaluated on ``confirm`` further seeds. The value of the trial is the
     mean on these seeds. A baseline, see ``against``, is evaluated on the same seeds. The gain is
@@ -114,10 +113,10 @@ def recheck(
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
         evaluate: The objective ``(trial, seed) -> value``. ``trial`` suggests the parameters of
-            the stored trial. An objective without a seed must draw its own random numbers. You can
-            omit ``evaluate`` if the study's :class:`~adnn_optuna.InitOffsetObjective` can be
-            rebuilt. ``evaluate`` may return an array, the scores of single validation examples, or
-            call :func:`~adnn_optuna.log_scores`. If the study's objective did so, too, the value
+            the stored trial. A function without a seed must be random by itself. You can omit
+            ``evaluate`` if the study's :class:`~adnn_optuna.InitOffsetObjective` can be rebuilt.
+            ``evaluate`` may return an array, the scores of single validation examples, or call
+            :func:`~adnn_optuna.log_scores`. If the study's objective also stored scores, the value
             is for new data and new seeds.
         top: How many of the best trials are evaluated. With 1, the overstatement is the selection
             bias of the study's best trial.
@@ -129,10 +128,9 @@ def recheck(
             study again after more trials, each further chosen trial halves the error rate of its
             CIs.
         against: The baseline of the gain: a trial's number, or all parameters of another
-            configuration, such as the current one. The parameters may lie outside the search
-            space. The default is the baseline network of an
-            :class:`~adnn_optuna.InitOffsetObjective`. In any other study, the default is trial 0
-            if it was enqueued, and otherwise no baseline.
+            configuration, such as the current one. The parameters may be outside the search space.
+            For an :class:`~adnn_optuna.InitOffsetObjective`, the default is its baseline network.
+            For other studies, it is trial 0 if it was enqueued, or else no baseline.
         deterministic: Whether the evaluation uses no random numbers. Then no trial is evaluated
             again. Two equal values do not prove that an evaluation is deterministic.
         resampled: The numbers of training and test examples of a split, if the seeds redraw the
@@ -191,7 +189,7 @@ def recheck(
     recheck_study = open_evaluations(
         storage,
         call.study_name or f"{read.study.study_name}/recheck",
-        beginning_of(read.trials),  # Two studies with the same name differ in this.
+        beginning_of(read.trials),  # Studies with the same name differ in this text.
         direction=read.study.direction,
         functions=searched.functions,
         reuse=call.reuse,
@@ -210,8 +208,8 @@ def recheck(
 def _needed_of(numbers: RecheckNumbers, recheck_study: optuna.Study) -> NeededOf:
     """Return the function that names the needed evaluations.
 
-    First, these are the evaluations that choose a trial. Later, they include the evaluations of
-    the chosen trial.
+    At first, these evaluations choose a trial. Later, they also include the evaluations of the
+    chosen trial.
     """
     confirming = list[Evaluation]()
 
@@ -260,7 +258,7 @@ def resumed_recheck(
 
 
 def _rechecked_study(recheck_study: optuna.Study) -> StudyRead:
-    """Read the study that a stored recheck evaluates. Refuse it if it is in another storage."""
+    """Read the study of a stored recheck. Raise an error if it is in another storage."""
     name = recheck_study.user_attrs[RECHECK]["study"]
     if name in optuna.get_all_study_names(recheck_study._storage):
         read = StudyRead.of(load_search(recheck_study._storage, name))
@@ -299,7 +297,7 @@ def _numbers_of(read: StudyRead, recheck_study: optuna.Study) -> RecheckNumbers:
 
 
 def _metric_of(read: StudyRead) -> str:
-    """Return the name of a study's metric, or ``"value"`` if the study has no such name."""
+    """Return the name of a study's metric, or ``"value"``."""
     config = read.attrs.get(CONFIG)
     if config:
         return with_class(str(config["metric"]), config.get("positive"))
@@ -309,7 +307,7 @@ def _metric_of(read: StudyRead) -> str:
 def _experiment_of(read: StudyRead) -> Any:
     """Return the key that determines the new seeds, for example the objective's configuration.
 
-    The key does not contain the study's name, so a renamed study has the same new seeds.
+    The key does not contain the study's name, so renaming a study does not change the new seeds.
     """
     config = read.attrs.get(CONFIG)
     if config:
@@ -358,7 +356,7 @@ def _result(
 
 
 def _valued_trials(read: StudyRead) -> list[FrozenTrial]:
-    """Return the trials that have a finite value and violate no constraint, the best first."""
+    """Return feasible trials with a finite value, best first."""
     candidates = filter(may_be_best, read.trials)
     valid_trials = [trial for trial in candidates if math.isfinite(trial.values[0])]
     if not valid_trials:
@@ -366,7 +364,7 @@ def _valued_trials(read: StudyRead) -> list[FrozenTrial]:
             f"Study {read.study.study_name!r} must have a completed trial with a finite value; "
             "got none. Run it first."
         )
-    # The sort is stable: of equal values, the earlier trial is first, as in Optuna.
+    # The sort is stable, so of equal values, the earlier trial is first, as in Optuna.
     return sorted(valid_trials, key=lambda trial: trial.values[0], reverse=read.maximize)
 
 
@@ -383,7 +381,7 @@ def _best_without_copies(completed: Sequence[FrozenTrial], top: int) -> list[Fro
 
 
 def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
-    """Return whether two trials have almost equal parameters. It is False without parameters."""
+    """Return whether two trials have almost equal parameters; False without parameters."""
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
@@ -404,9 +402,9 @@ def _baselines_of(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> list[Baseline | None]:
-    """Return the baseline of each candidate, or None if it has none.
+    """Return the baseline of each candidate, or None.
 
-    Refuse a baseline that is neither a completed trial's number nor finite parameters.
+    Raise an error unless the baseline is a completed trial's number or finite parameters.
     """
     n = len(candidates)
     if isinstance(against, Mapping):
@@ -434,7 +432,7 @@ def _baseline_network_of(
     searched: Searched[Any],
     completed: Sequence[FrozenTrial],
 ) -> Baseline | None:
-    """Return the baseline that the objective has for a trial, or None if it has none.
+    """Return the baseline that the objective has for a trial, or None.
 
     If hyperparameters are searched, each trial has its own baseline.
     """
@@ -454,7 +452,7 @@ def _baseline_of_params(
 ) -> Baseline:
     """Return the baseline with these parameters.
 
-    If trials have them, it is the first such trial.
+    If trials have these parameters, it is the first of them.
     """
     ordered = sorted(completed, key=lambda trial: trial.number)
     alike = [trial for trial in ordered if trial.params.keys() == params.keys()]
@@ -499,7 +497,7 @@ def _objective_of(
 ) -> Searched[Any]:
     """Return the objective that evaluates the trials.
 
-    Without an objective from the user, the study's objective is rebuilt.
+    If the user passes no objective, the study's objective is rebuilt.
     """
     objective = evaluate
     if objective is None:

@@ -65,8 +65,9 @@ def resume(
         storage: A database URL, the path of an SQLite file, or an Optuna storage.
         study_name: The name of the study, the comparison, or the recheck (such as
             ``mine/recheck``).
-        objective: The objective, if the study cannot rebuild it. This is so for all functions, and
-            for objectives with arrays as data or with your own classes in their models.
+        objective: The objective, if the study cannot rebuild it. You must pass it for all
+            functions, and for objectives with arrays as data or with your own classes in their
+            models.
         sampler: The sampler, if adnn has no name for it. To continue a comparison of such
             samplers, call :func:`~adnn_optuna.compare` again.
         pruner: The pruner, if the search or the comparison was started with a pruner.
@@ -131,7 +132,7 @@ def resume(
 
 
 def _check_omitted(study: str, of_search: Mapping[str, object]) -> None:
-    """Refuse arguments that are only for searches."""
+    """Raise an error for arguments that are only for searches."""
     for name, value in of_search.items():
         if value is not None:
             raise WrongValueError(

@@ -93,9 +93,9 @@ def search(
 
     The best of many noisy values is too good. If a function takes a seed, the search therefore
     spends some of its trials on *replicates*, which evaluate leading configurations on new seeds.
-    Each replicate evaluates one of the two configurations with the best means: the configuration
-    with fewer values. The search recommends the configuration with the best mean of at least two
-    values. It estimates the value of this configuration on ``confirm`` further seeds.
+    Of the two configurations with the best means, the configuration with fewer values gets the
+    next replicate. The search recommends the configuration with the best mean among those with at
+    least two values. It estimates the value of this configuration on ``confirm`` further seeds.
 
     Args:
         objective: The objective: an :class:`~adnn_optuna.InitOffsetObjective`, or any Optuna
@@ -180,7 +180,7 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                     after_tell = _SearchProgress(bar, study, plan.first_step, spec.limits).update
                 n_now = run_trials(spec, study, stop, after_tell)
             if n_before and n_now == n_before:
-                # If a run was killed after it had passed these limits, no reason is stored.
+                # A run that was killed after it passed these limits stored no reason.
                 reason = study.user_attrs.get(STOP_REASON) or "these limits"
                 message = "Nothing was left to do in study %r: it had ended by %s already."
                 logger.info(message, study.study_name, reason)
@@ -254,7 +254,7 @@ class _SearchProgress:
 def _log_trial(unit: Unit, tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a finished trial and the best trial so far.
 
-    If the best trial is a later trial of the same batch, it is not logged yet.
+    If the best trial is a later trial of the same batch, the log does not mention it yet.
     """
     if outcome.value is None:
         return

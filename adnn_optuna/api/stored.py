@@ -81,7 +81,7 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return the declaration of a stored comparison. It is :obj:`None` if there is none."""
+    """Return the declaration of a stored comparison, or :obj:`None`."""
     if name not in optuna.get_all_study_names(storage):
         return None
     if is_undeclared(load_search(storage, name)):
@@ -90,7 +90,7 @@ def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:
-    """Return the study that declares a comparison. Refuse any other study."""
+    """Return the study that declares a comparison. Raise an error for any other study."""
     head = load_search(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
@@ -139,8 +139,8 @@ def limits_of_runs(
 ) -> LimitValues:
     """Return the limits of a stored comparison, which are the same for all its runs.
 
-    A lower limit than the stored limit is refused, because some runs may have ended at the stored
-    limit. If all runs have ended, the stored limits are returned, and no trial is added.
+    A lower limit than the stored limit raises an error, because some runs may have ended at the
+    stored limit. If all runs have ended, the stored limits are returned, and no trial is added.
     """
     arms = records_of_comparison(head)
     n_trials = limits["max_trial"] or 0

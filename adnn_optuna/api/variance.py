@@ -1,4 +1,4 @@
-"""Measure how far a value varies from run to run, with all randomness redrawn."""
+"""Measure the variation of a value from run to run, with all randomness redrawn."""
 
 import dataclasses
 import functools
@@ -60,8 +60,8 @@ def measure_variance(
             whose parameters are the seeds of its sources of randomness, such as ``f(split,
             initialization)``. The function returns a value. Higher values are better.
         n: The number of runs with all sources redrawn, at least 5. For normal values and 20 runs,
-            the CI of the standard deviation reaches from 0.75 to 1.5 times the estimate. With 50
-            runs, it reaches from 0.83 to 1.25 times the estimate.
+            the CI of the standard deviation is 0.75 to 1.5 times the estimate. With 50 runs, it is
+            0.83 to 1.25 times the estimate.
         **keywords: Options of the evaluations. The study's name determines the seeds.
 
     Returns:
@@ -181,7 +181,7 @@ class _SeededFunction:
 
     @property
     def functions(self) -> Mapping[str, Callable[..., float]]:
-        """The function. The key is the name of the argument that the user passed."""
+        """The function, by the name of the argument that the user passed."""
         return {"objective": self.function}
 
     def __call__(self, *seeds: int) -> float:

@@ -5,7 +5,7 @@ import re
 
 
 def arguments(documented: object) -> dict[str, str]:
-    """Map each argument in a docstring to the first sentence about it."""
+    """Return the first sentence on each argument in a docstring."""
     docstring = f"{inspect.getdoc(documented)}\n"
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring, re.MULTILINE)
     section_text = ""

@@ -144,7 +144,7 @@ class _Command:
         return True
 
     def _value(self, text: str) -> float:
-        """Return the number in the last match. It is NaN if the matched text is not a number."""
+        """Return the number in the last match, or NaN if the matched text is not a number."""
         value = math.nan
         for match in self.pattern.finditer(text):
             value = math.nan
@@ -177,7 +177,7 @@ def _checked_timeout(timeout: float | None) -> float:
 
 
 def _check_command(command: Sequence[str]) -> None:
-    """Refuse a command that takes no seed, or that cannot be run."""
+    """Raise an error for a command that does not use a seed or cannot run."""
     if not any(_SEED in argument for argument in command):
         raise WrongValueError(
             f"COMMAND must contain {_SEED}; got {shown(' '.join(command))}. Write it where the "

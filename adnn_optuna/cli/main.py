@@ -45,7 +45,7 @@ _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Off
 
 
 def _styled(text: str, **style: Any) -> str:
-    """Return the text in a style if stdout shows colours. Otherwise return it unchanged."""
+    """Return the text in a style if stdout shows colours, or else unchanged."""
     if output.has_colors():
         return typer.style(text, **style)
     return text
@@ -118,7 +118,7 @@ class Verbs(TyperGroup):
         _write(formatter, "Exit codes", _EXIT_CODES)
 
 
-# Without these values, Typer would load rich and pydantic to parse the options of a help.
+# With these values, Typer does not load rich and pydantic to parse the options of a help.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
 _HELP_NAMES = ["-h", "--help"]
 _CONTEXT_SETTINGS = {
@@ -270,7 +270,7 @@ def _with_options(sentence: str, name: str) -> str:
         option = parameter.opts[0]
         if not option.startswith("-"):
             option = str(parameter.name).upper()
-        # At other places, an ordinary word may be equal to an argument's name.
+        # In other places, an ordinary word may equal an argument's name.
         subject = rf"(^|(?<=\bif )){argument}(?= (must|is) )"
         sentence = re.sub(subject, option, sentence)
         if getattr(parameter, "is_flag", False):
@@ -317,7 +317,7 @@ def run(arguments: Sequence[str]) -> int:
     arguments = list(arguments) or ["--help"]
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
-    except KeyboardInterrupt:  # While a command runs, Typer turns this error into an exit code.
+    except KeyboardInterrupt:  # While a command runs, Typer converts this error to an exit code.
         code = output.INTERRUPTED
     except typer.TyperException as error:
         hint = _about_value(" ".join(error.format_message().split()), arguments)
@@ -341,7 +341,7 @@ def run(arguments: Sequence[str]) -> int:
             sentence = _with_options(sentence, arguments[0])
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
-        # The interrupt may have cut off an import, which cannot be repeated. So nothing is
+        # The interrupt may have stopped an import, which cannot be repeated. So nothing is
         # imported here.
         masked_arguments = map(_as_shown, ["", *arguments], arguments)
         hint = "Interrupted; all stored results are kept. Go on with"

@@ -25,8 +25,8 @@ from adnn_optuna.cli.parsing import integers, load_function, name_or_config, num
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 Options = dict[str, Any]
-"""The values of a command's options. The keys are the names of Python's arguments."""
-# These options differ from the arguments of Python, or exist only in a shell.
+"""The values of a command's options, by the names of Python's arguments."""
+# These options differ from Python's arguments, or exist only in a shell.
 _FUNCTION = "An Optuna objective, MODULE:FUNCTION (this folder first); omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
 Storage = Annotated[str, "Database of the studies: an SQLite file, or any URL that Optuna takes."]
@@ -95,8 +95,8 @@ _SOURCES = {
     "InitOffsetObjective": ("Network", "metric seed"),
     "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
-# A command's function has arguments such as ``training``. Each is replaced by the options of the
-# first functions and classes above. The value is the number of these functions and classes.
+# A command's function has arguments such as ``training``. The options of the first functions and
+# classes above replace such an argument; the value says how many.
 _LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
 # In Python, these arguments have no defaults, because a compiled model has its own values.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
@@ -112,7 +112,7 @@ _IN_PYTHON = {
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
-# Maps the annotations of Python's arguments to the types of options. It applies to all commands.
+# The types of options for the annotations of Python's arguments, for all commands.
 _PASSED: dict[str, Any] = {
     "bool": bool,
     "int": int,
@@ -122,7 +122,7 @@ _PASSED: dict[str, Any] = {
     "str": str,
     "str | None": str | None,
 }
-# Some arguments are texts in a shell. This maps their names to the types of their options.
+# Some arguments are texts in a shell. These are the types of their options, by name.
 _AS_TEXT: dict[str, Any] = {
     "against": Annotated[str | None, _AGAINST],
     "baseline_file": Path | None,
@@ -165,7 +165,8 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
     def command(**given: Any) -> None:
         files_by_option = {name: given[name] for name in files}
-        for name, file in files_by_option.items():  # Refuse a wrong file before the work begins.
+        # A wrong file raises an error before the work begins.
+        for name, file in files_by_option.items():
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
         if files_by_option.get("contract"):
@@ -183,7 +184,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
             arguments["catch"] = Exception
         if has_bar:
             arguments["show_progress_bar"] = not given["quiet"]
-        # Stdout is only for results. Notices of Keras and prints of functions go to stderr.
+        # Stdout is only for results, so notices of Keras and prints of functions go to stderr.
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**arguments)
         command_name = verb.__name__.replace("_", "-")
@@ -197,7 +198,7 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
 
 def _check_contract(given: Options) -> None:
-    """Refuse options of a search that make a contract impossible."""
+    """Raise an error for options of a search that make a contract impossible."""
     from adnn_optuna.experiments.contract_file import PAIRS
 
     if given.get("test") is False:
@@ -218,7 +219,7 @@ def as_option(name: str) -> str:
 def _parts(
     own: Mapping[str, inspect.Parameter], in_python: Callable[..., Any]
 ) -> dict[str, dict[str, inspect.Parameter]]:
-    """Map each argument that options replace, such as ``limits``, to these options."""
+    """For each argument that options replace, such as ``limits``, return these options."""
     parts = {name: _part(name) for name in own if name in _LEVELS}
     if "limits" in own:
         from adnn_optuna.callbacks import LIMITS
@@ -405,7 +406,7 @@ def named(options: Options, first: str, network: Options) -> Options:
 
 
 def check_no_network(options: Options, of: str) -> None:
-    """Refuse options of networks in a command about ``of``, such as a function."""
+    """Raise an error for options of networks in a command about ``of``, such as a function."""
     network_options = [
         f"{as_option(name)} {value}" for name, value in not_default(options).items()
     ]

@@ -61,7 +61,7 @@ FILES = {
 def load_libraries() -> None:
     """Import Optuna and, if it is installed, TensorFlow.
 
-    Both then log only warnings and errors.
+    Both log only warnings and errors from then on.
     """
     import optuna
 
@@ -81,7 +81,7 @@ def notice(text: str) -> Iterator[None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
-    # Write to a copy of descriptor 2, because the original is filtered while TensorFlow is
+    # The text goes to a copy of descriptor 2, because the original is filtered while TensorFlow is
     # imported.
     terminal = os.dup(sys.stderr.fileno())
     os.write(terminal, text.encode())
@@ -167,11 +167,11 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             contract = facts.contract()
             contract.save(file)
             more["check_it"] = f"adnn verify {as_argument(str(file))}"
-            # To make the contract, the test scores and the results on new seeds were stored. So
-            # nothing is trained here.
+            # Making the contract stored the test scores and the results on new seeds, so nothing
+            # is trained here.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
-        # This is in a `finally` block, so the result is shown even if the contract cannot be made.
+        # A `finally` block shows the result even if the contract cannot be made.
         if in_json:
             show(as_json(verb, facts, function, next=more))
         else:

@@ -34,7 +34,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = text.replace(".py:", ":")  # A shell completes the file's name with its suffix.
+    where = text.replace(".py:", ":")  # A shell completes the file name with its suffix.
     if not re.fullmatch(r"[\w.]+:\w+", where):  # The text may hold a password.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {masked(text)!r}.")
     module, _, name = where.partition(":")
@@ -52,7 +52,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
 
 def load_models(texts: Sequence[str]) -> dict[str, Any]:
-    """Map labels to models. Each text is a ``.keras`` file or a ``module:function``."""
+    """Return models by label. Each text is a ``.keras`` file or a ``module:function``."""
     from adnn_optuna.networks.keras_files import model_from_file
 
     models = {}
@@ -94,7 +94,7 @@ def parse_against(text: str) -> Any:
 
 
 def number_or_text(text: str) -> Any:
-    """Return a text as a number if it is a number. Otherwise return the text, such as "auto"."""
+    """Return a text as a number if possible, or else unchanged, such as "auto"."""
     if is_whole(text):
         return int(text)
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Check somebody else's contract in a separate process, which can be ended at any moment."""
+"""Check other people's contracts in a separate process, which can be ended at any moment."""
 
 import dataclasses
 import json
@@ -26,11 +26,11 @@ from adnn_optuna.experiments.verdict import Verdict
 from adnn_optuna.networks._tensorflow import LOG_LEVEL
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-# Each check may take this many seconds to import TensorFlow, load the data and compile.
+# Each check may use this number of seconds to import TensorFlow, load the data and compile.
 _SECONDS = 600.0
 _BYTES = 4e9
-# These are added to the limits for each row, for each row and weight, and for each byte of a file.
-# Ordinary training takes a tenth of these times.
+# The limits grow by these amounts for each row, for each row and weight, and for each byte of a
+# file. Ordinary training takes a tenth of these times.
 _SECONDS_OF_ROW = 1e-3
 _SECONDS_OF_WEIGHT = 6e-9
 _BYTES_OF_BYTE = 30
@@ -56,7 +56,7 @@ def declared_limits(
 
 
 def _resident(process: int) -> int:
-    """Return the bytes of memory that a process uses. It is 0 on systems without ``/proc``."""
+    """Return the memory of a process in bytes, or 0 on systems without ``/proc``."""
     with suppress(OSError):
         text = Path(f"/proc/{process}/statm").read_text("ascii")
         n_pages = int(text.split()[1])
@@ -85,8 +85,8 @@ def verified_apart(
     # With -P, nothing in the current folder is imported, because the contract may be there.
     command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # In a new session, the other process does not receive Ctrl-C. This process does, and ends it
-    # at once.
+    # In a new session, the other process does not receive Ctrl-C. This process receives it, and
+    # ends the other at once.
     pipes |= {"env": environment, "start_new_session": True}
     began = time.monotonic()
     answer = None
@@ -120,7 +120,7 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
 def _received(answer: Json, contract: Json) -> Verdict:
     """Return the verdict from JSON.
 
-    The claims are not in the answer, but read from the contract.
+    The answer does not contain the claims, so they are read from the contract.
     """
     answer["reasons"] = tuple(answer["reasons"])
     answer["stated"] = tuple(answer["stated"])

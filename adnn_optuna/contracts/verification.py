@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 N_RUNS = 8
 """The number of training runs of both networks in another environment."""
 _LEVEL = 0.99
-# If the CI of the gain is wider, the check cannot tell an honest contract from a forgery.
+# If the CI of the gain is wider, the check cannot distinguish an honest contract from a forged
+# one.
 _MAX_HALF_WIDTH = 0.005
 
 
@@ -168,7 +169,7 @@ def _stated(contract: Json, *, has_pairs: bool, is_exact: bool) -> tuple[str, ..
 
 
 def printable_reasons(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Cut and escape reasons, because a contract's texts could control a terminal."""
+    """Cut and escape reasons, because texts of a contract could control a terminal."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
@@ -241,7 +242,7 @@ def _rebuild(
     data: Dataset,
     model: AnyModel | None,
 ) -> NetworkObjective:
-    """Return the objective of a contract. Refuse it if it differs from the contract."""
+    """Return the objective of a contract. Raise an error if it differs from the contract."""
     stored = contract["objective"]
     _check_data(contract, data)
     data = _with_stored_scaling(data, stored)
@@ -269,8 +270,8 @@ def _rebuild(
     if differing:
         error = f"The contract contradicts itself: {in_words(differing)}."
         if model is None and not isinstance(built, MLP):
-            # The contract may be right, because a model's configuration omits loaded weights and
-            # whether layers share an initializer.
+            # The contract may be right, because a configuration omits loaded weights, and does not
+            # say whether layers share an initializer.
             error += (
                 " If the model's configuration does not hold everything, pass the callable that "
                 "builds it as model."
@@ -293,7 +294,7 @@ def _with_stored_scaling(data: Dataset, stored: Json) -> Dataset:
 
 
 def _check_data(contract: Json, data: Dataset) -> None:
-    """Refuse data that differ from the contract's data."""
+    """Raise an error for data that differ from the contract's data."""
     dataset = contract["objective"]["dataset"]
     sizes = {split: len(getattr(data, f"y_{split}")) for split in contract["split"]}
     for name, claimed, in_data in (
@@ -307,7 +308,7 @@ def _check_data(contract: Json, data: Dataset) -> None:
 
 
 def _check_best(params: Json, objective: NetworkObjective) -> None:
-    """Refuse parameters outside of the space, and networks that are too large together."""
+    """Raise an error for parameters outside the space, and for networks that are too large."""
     space = objective.distributions
     for name in (*space, *params):
         value: Any = params.get(name)
@@ -326,7 +327,7 @@ def _check_best(params: Json, objective: NetworkObjective) -> None:
 def _train_here(
     contract: Json, objective: NetworkObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
-    """Train both networks again. Return the runs and, if their bits differ, a sentence on this."""
+    """Train both networks again. Return the runs, and a sentence if their bits differ."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     differing = []
@@ -362,8 +363,7 @@ def _train_elsewhere(
 ) -> tuple[float, list[Retrained], str]:
     """Train both networks several times.
 
-    Return the half width of the gain's CI, the runs and, if the CI is too wide, a sentence on
-    this.
+    Return the half width of the gain's CI, the runs, and a sentence if the CI is too wide.
     """
     arms = [objective.starts({}), objective.starts(contract["best"]["params"])]
     starts = []
@@ -390,7 +390,7 @@ def _train_elsewhere(
         )
         return half_width, runs, problem
     breaches = []
-    # Allow for rounding if the difference is exactly as large as the tolerance.
+    # Rounding must not matter if the difference is exactly as large as the tolerance.
     if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
         claimed = claim.unit.gain(claim.gain)
         reproduced = claim.unit.gain(gain)
@@ -428,8 +428,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
     moved = [*start.offsets]
     for i, variable in enumerate(variables):
         if variable.kind != "other":
-            # Change small weights by at least the spacing at 1, as rounding in a training step
-            # would.
+            # Small weights change by at least the spacing at 1, as by rounding in a training step.
             size = abs(weights[i]).max(initial=1)
             moved[i] += float(draws[i] * np.spacing(size))
     return dataclasses.replace(start, offsets=tuple(moved))
@@ -438,7 +437,7 @@ def _moved(objective: NetworkObjective, start: Start, key: tuple[int, int, int])
 def check_weights(
     contract: Json, objective: NetworkObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
-    """Refuse weights that the best network does not have, or that have another test score."""
+    """Raise an error for weights that do not fit the best network or its test score."""
     best = contract["best"]
     sha256 = contract["files"]["weights"]["sha256"]
     # The header of an array takes some hundred bytes.

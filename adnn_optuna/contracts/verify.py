@@ -72,7 +72,7 @@ def verify(
             rebuild it. It takes the trial if the maker's callable did.
         new_seeds: The number of new seeds that train the best and the baseline network, at least
             20. Each call draws and prints its seeds, so the maker did not have them.
-        seeds: The seeds of an earlier verification, to repeat it. Pass them in place of
+        seeds: The seeds of an earlier verification, to repeat it. Pass them instead of
             ``new_seeds``.
         max_time: The seconds that the check may take, by default at least 10 minutes. The default
             follows from the rows, epochs and weights of the contract.

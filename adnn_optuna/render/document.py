@@ -1,6 +1,6 @@
-"""A document holds everything that a result says.
+"""A document contains everything that a result says.
 
-Renderers show it as text, HTML, JSON and so on.
+Renderers convert it to text, HTML, JSON and other forms.
 """
 
 import dataclasses
@@ -34,14 +34,14 @@ Verdict = Literal[
     "breached",
     "cannot check",
 ]
-"""The conclusion of a result in a few fixed words. It determines the colour of the title."""
+"""A result's conclusion in fixed words. It determines the colour of the title."""
 
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
     **dict.fromkeys(("equivalent", "not worse", "no sampler better"), "even"),
 }
-"""The colors of verdicts. Verdicts that are missing here have no color."""
+"""The colors of verdicts. All other verdicts have no color."""
 
 Mark = Literal[
     "line",
@@ -54,7 +54,9 @@ Mark = Literal[
 """The possible ways to draw a series."""
 
 FUNCTION = "MODULE:FUNCTION"
-"""Stands for the name of a user's function in a command. Only the command line knows the name."""
+"""This stands for a user's function in a command. Only the command line knows the function's
+name.
+"""
 
 MAX_TITLE = 60
 """The maximum number of columns of a title."""
@@ -76,12 +78,12 @@ class Detail(str):
 class Step:
     """The next step for the user: one command, or a full sentence.
 
-    If ``shell`` is empty, the text for Python is also the text for a shell.
+    If ``shell`` is empty, the Python text is also valid in a shell.
     """
 
     python: str = ""
     shell: str = ""
-    writes_report: bool = False  # Whether the step writes a report. A report omits such a step.
+    writes_report: bool = False  # Whether the step writes a report. Reports omit such a step.
 
     def of(self, function: str) -> "Step":
         """Return the step with the name of the user's function in a shell."""
@@ -89,10 +91,7 @@ class Step:
 
     @property
     def in_shell(self) -> str:
-        """The step as a shell command.
-
-        It is a sentence if the name of the user's function is not known.
-        """
+        """The step as a shell command or, if the function's name is unknown, as a sentence."""
         step = self.shell or self.python
         if FUNCTION in step:
             return f"With your own {FUNCTION}, run {step}"
@@ -100,7 +99,7 @@ class Step:
 
     @staticmethod
     def label(step: str) -> str:
-        """Return *Next* for a command, which begins in lower case. Otherwise return *Advice*."""
+        """Return *Next* for a command, which begins in lower case, or else *Advice*."""
         if step[:1].islower():
             return "Next"
         return "Advice"
@@ -124,10 +123,7 @@ class Line:
 
     @property
     def ends(self) -> str:
-        """The ends of the CI as text, clipped to possible values.
-
-        It is empty if there is no CI.
-        """
+        """The ends of the CI as text, clipped to possible values; empty without a CI."""
         _, low, high = self.estimate
         if not math.isfinite(high - low):
             return ""
@@ -151,25 +147,25 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
-    is_detail: bool = False  # Only pages and texts with details show the table.
+    is_detail: bool = False  # Only pages, and texts with details, show the table.
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
     """Numbers that are drawn in one style.
 
-    ``low`` and ``high`` are the ends of intervals. They are a band around a line, and error bars
-    at points. The bars run along x if the figure has rows, otherwise along y.
+    ``low`` and ``high`` are the ends of intervals, drawn as a band around a line or as error bars
+    at points. If the figure has rows, error bars are parallel to x, otherwise to y.
     """
 
-    label: str  # It is at the right of the last point. It is empty for no label.
+    label: str  # The label is to the right of the last point. An empty text means no label.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     hover: Sequence[str] = ()  # A text for each point.
-    color: int | None = 0  # The number of its color. None is the grey of controls.
+    color: int | None = 0  # The number of the series' color, or None for the grey of controls.
     # Each point's number on the color scale, which runs from worst to best.
     values: Sequence[float] = ()
     text: Sequence[str] = ()  # A label of each point.
@@ -188,19 +184,19 @@ class Figure:
     caption: str = ""  # One or two sentences that say how to read the figure.
     # The labels of the rows y = 0, 1, … from the top. If empty, y has a usual axis.
     rows: Sequence[str] = ()
-    # Half the width of a grey band around a line at x = 0. NaN for no band.
+    # Half the width of a grey band around x = 0, or NaN for no band.
     margin: float = math.nan
-    target: float = math.nan  # The height of a horizontal line. It is NaN for no line.
+    target: float = math.nan  # The height of a horizontal line, or NaN for no line.
     value_label: str = ""  # The name of the color scale.
-    # Whether lower values are better. It also applies to the color scale.
+    # Whether lower values are better, also on the color scale.
     lower_is_better: bool = False
     from_zero: bool = False  # Whether the axis of x begins at 0.
-    log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
+    log: str = ""  # The logarithmic axes: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
 
     @property
     def guide(self) -> str:
-        """The caption. If lower values are better, it says so."""
+        """The caption, which says so if lower values are better."""
         if self.lower_is_better:
             return f"{self.caption} Lower is better.".lstrip()
         return self.caption
@@ -210,8 +206,8 @@ class Figure:
 class Document:
     """Everything that a result says.
 
-    All forms, such as HTML, show the whole document, except text without details. Such text has
-    only the first estimates and notes.
+    All forms, such as HTML, show the whole document, except text without details. Text without
+    details has only the first estimates and notes.
     """
 
     title: str  # The document's subject, shortened to 60 characters.
@@ -222,18 +218,18 @@ class Document:
     level: float = 0.95  # The level of the CIs.
     subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
-    # Makes the figures, most important first.
+    # This makes the figures, the most important one first.
     draw: Callable[[], Sequence[Figure]] = tuple
-    notes: Sequence[str] = ()  # Cautions come first, details last, and empty notes are dropped.
+    notes: Sequence[str] = ()  # Cautions come first and details last. Empty notes are removed.
     next_step: Step = Step()
-    # The keys are those of the JSON form.
+    # The keys are the same as in JSON.
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict
-        # Texts that come from a study or a contract must not control a terminal or a page.
+        # Texts from a study or a contract must not control a terminal or a page.
         for field in dataclasses.fields(self):
-            if field.name != "fields":  # JSON itself escapes such texts.
+            if field.name != "fields":  # JSON escapes such texts itself.
                 value = getattr(self, field.name)
                 object.__setattr__(self, field.name, _printable(value))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
@@ -241,7 +237,7 @@ class Document:
         object.__setattr__(self, "notes", tuple(notes))
 
     def figures(self) -> list[Figure]:
-        """Make and return the figures. Only this method makes them, because some take long."""
+        """Make and return the figures. No other method makes them, because some take long."""
         return [*_printable(self.draw())]
 
     @property
@@ -251,7 +247,7 @@ class Document:
 
 
 def _rank(note: str) -> int:
-    """Return the sorting key of a note. Cautions come first, and details last."""
+    """Return the sorting key of a note, which puts cautions first and details last."""
     return isinstance(note, Detail) - isinstance(note, Caution)
 
 
@@ -266,7 +262,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def _printable(value: Any, keep: str = "") -> Any:
-    """Return a part of a document with all texts printable. Only headings keep line breaks."""
+    """Return a part of a document with all its texts printable. Only headings keep line breaks."""
     if isinstance(value, str):
         return type(value)(printable(value, keep))
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):

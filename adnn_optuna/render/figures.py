@@ -14,13 +14,13 @@ from adnn_optuna._checks import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
 COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")
-"""The colors of arms on white. Color-blind people can tell them apart."""
+"""The colors of arms on white, which color-blind people can distinguish."""
 DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
 """The colors of arms on a dark background."""
 CONTROL_COLOR = "#8b929c"
 """The grey of controls, on light and dark backgrounds."""
-_ROOM_FOR_LABELS = 230  # The height in pixels that a usual figure has for labels.
-_FEW = 10  # If there are at most this many whole numbers, each has a tick mark.
+_ROOM_FOR_LABELS = 230  # The height in pixels that a figure has for labels by default.
+_FEW = 10  # Up to this number of whole numbers, each has a tick mark.
 _LINE_HEIGHT = 17  # The height of a line of labels, in pixels.
 _LABEL_WIDTH = 13  # The width of labels of series, in characters.
 _ROW_WIDTH = 16  # The width of labels of rows, in characters.
@@ -61,8 +61,8 @@ _TEMPLATE = go.layout.Template(
         "hoverlabel": {"align": "left"},
     }
 )
-# With its first figure, plotly adds filters of warnings. This figure is made at import, so that
-# `_checks.importing` removes these filters.
+# Plotly adds filters of warnings with its first figure. This figure is made during the import, so
+# `_checks.importing` removes the filters.
 _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 _LABEL_AXIS = {
@@ -88,8 +88,8 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 def standalone(figure: Figure) -> go.Figure:
     """Return a plotly figure with its title and its caption above it."""
     drawing = to_plotly(figure)
-    # Plotly does not wrap text, and cuts text that is wider than the figure. A phone is 360 pixels
-    # wide.
+    # Plotly does not wrap text, and cuts off text that is wider than the figure. A phone is 360
+    # pixels wide.
     title_lines = _in_even_lines(figure.title, 40)
     caption = _in_lines(figure.guide, 51, 5)
     n_further_lines = title_lines.count("<br>")  # The first line already has its space.
@@ -175,7 +175,7 @@ def _points(series: Series, figure: Figure) -> list[Any]:
     """Return the points of a series, with its error bars and texts if it has any."""
     marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
     if series.values:
-        # The points are opaque, so that they have the same colors as the color bar.
+        # The points are opaque, so their colors equal those of the color bar.
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
         marker["opacity"] = 1
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
@@ -208,7 +208,7 @@ def _with_text(trace: Any, series: Series) -> Any:
 
 
 def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
-    """Return the distance from each start to its end. It is 0 if an end is not finite."""
+    """Return the distance from each start to its end, or 0 if an end is not finite."""
     distances = [end - start for start, end in zip(starts, ends, strict=True)]
     return [distance if math.isfinite(distance) else 0.0 for distance in distances]
 
@@ -222,7 +222,7 @@ def _color(series: Series) -> str:
 def _color_axis(figure: Figure) -> dict[str, Any]:
     """Return the color scale.
 
-    It ends at a quartile, so all of the worst values have its last color.
+    The scale ends at a quartile, so all worse values have its last color.
     """
     values = np.concatenate([series.values for series in figure.series if series.values])
     quantiles = [0.25, 1.0]
@@ -253,7 +253,7 @@ def _label_rows(drawn: go.Figure, figure: Figure) -> None:
 
 
 def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
-    """If all x are a few whole numbers, mark each of them and no number between them."""
+    """If all x are a few whole numbers, mark exactly these numbers on the axis."""
     numbers = [x for series in figure.series for x in series.x]
     if not all(isinstance(number, int) for number in numbers):
         return
@@ -263,7 +263,7 @@ def _mark_whole_numbers(drawing: go.Figure, figure: Figure) -> None:
 
 
 def _label_series(drawing: go.Figure, figure: Figure) -> None:
-    """Label series on the right, at the heights of their last points.
+    """Label series at the right edge, at the heights of their last points.
 
     The labels belong to a second axis, because plotly makes room only for labels of axes.
     """
@@ -281,19 +281,19 @@ def _label_series(drawing: go.Figure, figure: Figure) -> None:
     heights = np.array([height for height, _ in ends])
     texts = [text for _, text in ends]
     if figure.rows:
-        # A phone has room for few ticks between the left and the right labels of rows.
+        # On a phone, few ticks fit between the left and the right labels of rows.
         drawing.update_xaxes(nticks=4)
     else:
         heights = _spread(drawing, figure, heights, texts)
     drawing.update_layout(yaxis2={"tickvals": heights.tolist(), "ticktext": texts, **_LABEL_AXIS})
-    # Plotly draws an axis only if it has a trace.
+    # Plotly draws an axis only if a trace uses it.
     drawing.add_scatter(x=[None], y=[None], yaxis="y2", hoverinfo="skip")
 
 
 def _spread(
     drawing: go.Figure, figure: Figure, heights: np.ndarray, texts: Sequence[str]
 ) -> np.ndarray:
-    """Move the rising heights of labels as little as possible, so that no label covers another.
+    """Move the sorted heights of labels as little as possible, so that labels do not overlap.
 
     The axis of y is made long enough for all labels.
     """
@@ -317,7 +317,7 @@ def _spread(
 
 
 def _finite(numbers: Sequence[Any]) -> np.ndarray:
-    """Return the finite numbers of a sequence. NaN and None are left out."""
+    """Return the finite numbers of a sequence, without NaN and None."""
     array = np.array(numbers, float)
     return array[np.isfinite(array)]
 
@@ -334,7 +334,7 @@ def _with_hover(trace: Any, series: Series) -> Any:
 def _as_label(name: str, width: int) -> str:
     """Return a name in at most three lines.
 
-    A long name keeps its end, which often tells it apart.
+    A long name keeps its end, because names often differ there.
     """
     # A word that is longer than a line breaks after an underscore.
     words = re.sub(rf"(?=\S{{{width + 1}}})(\S{{,{width - 1}}}_)", r"\1 ", printable(name))
@@ -347,7 +347,7 @@ def _as_label(name: str, width: int) -> str:
 def _in_even_lines(text: str, width: int) -> str:
     """Return a text in as few lines as the width allows. All lines are about equally long."""
     drafts = [_in_lines(text, narrow, 5) for narrow in range(width // 2, width + 1)]
-    # Each further line has one space less. If drafts are equal, the first is the narrowest.
+    # Each further line has one space less. Of equal drafts, the first is the narrowest.
     return max(drafts, key=lambda lines: (len(lines.replace("<br>", "")), -lines.count("<br>")))
 
 

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 FORMATS = {"markdown": ".md"}
-"""Map each format besides text to the suffix of its files. The module ``render/<format>.py``
+"""For each format besides text, the suffix of its files. The module ``render/<format>.py``
 defines ``to_<format>``, which renders a document.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Printed(ABC):
-    """A result. It has a document, from which text, figures, JSON and reports are made.
+    """A result. Its document is the source of text, figures, JSON and reports.
 
     Subclasses override the methods that return parts of the document.
     """
 
-    # The note on reused evaluations, such as "3 stored evaluations reused, 7 new."; it is empty if
-    # none was reused.
+    # The note on reused evaluations, such as "3 stored evaluations reused, 7 new.", or an empty
+    # text.
     _reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     def document(self) -> Document:
@@ -59,7 +59,7 @@ class Printed(ABC):
 
     @property
     def _is_known(self) -> bool:
-        """Whether the result has numbers. If it has none, its conclusion says why."""
+        """Whether the result has numbers. If not, its conclusion says why."""
         return True
 
     @property
@@ -109,9 +109,9 @@ class Printed(ABC):
     def __format__(self, form: str) -> str:
         """Return the result as text. The format ``"details"`` has all notes and tables.
 
-        A wrong format is refused by an error that lists the formats, such as ``"markdown"``. Lines
-        of text have at most 80 characters. On a terminal, they have its width, between 60 and
-        100.
+        A wrong format raises an error that lists the formats, such as ``"markdown"``. Lines of
+        text have at most 80 characters. On a terminal, they have the terminal's width, between 60
+        and 100.
 
         Raises:
             ValueError: If there is no such format.
@@ -166,5 +166,5 @@ TRIAL = "number value params"
 
 
 def number_fields(numbers: object, names: str) -> dict[str, Any]:
-    """Map names of attributes to their values, for JSON. ``names`` is separated by spaces."""
+    """Return attributes by name, for JSON. In ``names``, spaces separate the names."""
     return {name: getattr(numbers, name) for name in names.split()}

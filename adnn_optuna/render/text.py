@@ -17,13 +17,13 @@ _NARROWEST = 60
 _WIDEST = 100
 _INDENT = 2
 _GAP = 2  # The number of columns of space between two cells.
-_N_SHOWN = 5  # The number of columns that a table without details shows.
+_N_SHOWN = 5  # The maximum number of columns in a table without details.
 MAX_ESTIMATES = 4
 """The maximum number of estimates in a text without details."""
 MAX_NOTES = 3
 """The maximum number of notes in a text without details."""
-# This code point is not a character. During layout, it precedes each wide character. The length of
-# a text is then its width in columns.
+# This code point is not a character. During layout, it precedes each wide character, so the length
+# of a text is its width in columns.
 _FILLER = "\uffff"
 
 
@@ -44,8 +44,9 @@ def to_text(
 ) -> str:
     """Return a document as lines of at most ``width`` columns.
 
-    Without details, the text has only the first estimates, and only the first notes that change
-    how numbers are read. The next step is a call in Python, or a shell command if ``in_shell``.
+    Without details, the text has the first estimates and cautions only. Cautions are notes that
+    change how numbers are read. The next step is a call in Python, or a shell command with
+    ``in_shell``.
     """
     omitted = ""
     if not details:
@@ -75,7 +76,7 @@ def to_text(
 
 
 def _first_parts(document: Document) -> tuple[Document, str]:
-    """Return the document with its first estimates and notes. Also name the omitted parts."""
+    """Return the document with its first estimates and notes, and the names of omitted parts."""
     estimates = document.estimates[:MAX_ESTIMATES]
     notes = [note for note in document.notes if not isinstance(note, Detail)][:MAX_NOTES]
     numbers = {
@@ -98,8 +99,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
     """Return a text as lines of at most ``width`` columns, indented after the first line."""
     lines = []
     for paragraph in _filled(text).split("\n"):
-        # One column is left free, because a long word may be broken between a filler and its
-        # character.
+        # One column stays free, because a long word may break between a filler and its character.
         room = width - (_FILLER in paragraph)
         lines += textwrap.wrap(
             paragraph, room, subsequent_indent=" " * indent, break_on_hyphens=False
@@ -120,7 +120,7 @@ def _title(document: Document, width: int) -> str:
 
 
 def _estimates(document: Document, width: int) -> list[str]:
-    """Return a line for each estimate. A remark that does not fit is written on the next line."""
+    """Return a line for each estimate. If a remark does not fit, it is on the next line."""
     estimates = document.estimates
     if not estimates:
         return []
@@ -148,8 +148,8 @@ def _estimates(document: Document, width: int) -> list[str]:
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
     """Return a table as lines.
 
-    Columns that do not fit become a further table. It omits rows that have only empty cells in
-    these columns.
+    Columns that do not fit are in a further table. It omits rows whose cells in these columns are
+    all empty.
     """
     n_shown = _N_SHOWN
     if details:
