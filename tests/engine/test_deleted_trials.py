@@ -169,7 +169,7 @@ class Quick(FunctionObjective):
 
 
 @each_deletion
-@pytest.mark.parametrize("sampler", ["greedy_improving", "annealing", "random_restart", tpe])
+@pytest.mark.parametrize("sampler", ["greedy_improving", "annealing", tpe, LONG[1]])
 @pytest.mark.parametrize("is_running", [False, True])
 def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_running: bool) -> None:
     """Deleted trials do not count, except for a process that has read them before."""

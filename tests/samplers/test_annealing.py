@@ -119,15 +119,6 @@ def test_maximizing_is_minimizing_the_negative(options: dict[str, Any]) -> None:
     assert run(Annealing(seed=5, **options), 20) == run(Annealing(seed=5, **options), 20, sign=-1)
 
 
-def test_annealing_is_twice_as_good_as_random_search_with_all_kinds_of_parameters() -> None:
-    studies = []
-    for sampler in (Annealing(seed=0, n_trials=100), optuna.samplers.RandomSampler(seed=0)):
-        study = optuna.create_study(sampler=sampler)
-        study.optimize(every_kind, n_trials=100)
-        studies.append(study.best_value - 1.5)
-    assert studies[0] < 0.5 * studies[1]
-
-
 def test_trials_depend_on_the_seed_alone() -> None:
     assert run(Annealing(seed=1), 10) == run(Annealing(seed=1), 10)
     assert run(Annealing(seed=1), 10) != run(Annealing(seed=2), 10)
