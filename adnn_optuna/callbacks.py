@@ -115,7 +115,7 @@ class Tally:
         return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial may have ended because its worker died, and not by itself."""
+        """Return whether a trial may have ended because its worker died."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or OUTCOME in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
@@ -140,7 +140,7 @@ _TALLIES = PerStudy(Tally)
 
 
 def _tally_of(study: Study, trial: FrozenTrial | None = None) -> Tally:
-    """Return the current tally of a study, whose last trial is perhaps known."""
+    """Return the current tally of a study, whose last trial may be known."""
     check_one_objective(study)
     with _TALLIES.lock:
         tally = _TALLIES[study]
@@ -161,12 +161,12 @@ class Limit(abc.ABC):
     """A limit of a study."""
 
     name: ClassVar[str]
-    """The name of the argument, of the option of commands, and of the stored reason of an end."""
+    """The name of the argument, of the commands' option, and of the stored reason."""
     kind: ClassVar[type[float]] = float
     unit: ClassVar[str] = ""
     help: ClassVar[str]
     ends_early: ClassVar[bool] = False
-    """Whether the limit may end a search before the planned compute is spent."""
+    """Whether the limit may end a search before it has used the planned compute."""
 
     def __init__(self, value: float) -> None:
         if self.kind is int:
@@ -197,10 +197,7 @@ class Limit(abc.ABC):
         return self._used(study, _tally_of(study))
 
     def _seconds_left(self, study: Study, tally: Tally) -> float:
-        """Return the expected seconds until the study reaches the limit.
-
-        It is infinite if unknown.
-        """
+        """Return the expected seconds until the study reaches the limit; infinite if unknown."""
         used = 0.0 if self.ends_early else self._used(study, tally)
         if used:
             return (self.value - used) * tally.elapsed / used
@@ -214,15 +211,14 @@ class Limit(abc.ABC):
 
 
 class MaxTimeCallback(Limit):
-    """End a study once its trials took a given time.
+    """End a study when its trials have taken a given time.
 
     The limit counts all trials that have ended, in any process and in earlier runs. If trials ran
     in parallel, the time is the duration of the longest chain of consecutive trials. Idle time and
-    trials of dead workers do not count. The trial that runs when the limit is reached is completed
-    first.
+    trials of dead workers do not count. A trial that is running at the limit is completed first.
 
-    For objectives of other packages, the time of a trial is the difference of its dates in Optuna.
-    Workers with different clocks may then seem to have run in parallel.
+    For objectives of other packages, a trial's time is the difference of its dates in Optuna. If
+    workers' clocks differ, trials may then seem to have run in parallel.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -245,13 +241,13 @@ class MaxTimeCallback(Limit):
 
 
 class MaxTrialCallback(Limit):
-    """End a study once a given number of trials is done.
+    """End a study when a given number of trials is done.
 
     Completed and pruned trials count, including trials of ``study.add_trial``. A failed trial
     counts if the training of an :class:`~adnn_optuna.InitOffsetObjective` diverged. In
     :func:`~adnn_optuna.search`, it also counts if the objective returned NaN or raised an error
-    that was caught. In ``study.optimize``, such a trial does not count. Therefore pass
-    ``n_trials``, too, so that the study ends even if all trials fail.
+    that was caught. In ``study.optimize``, such a trial does not count. So pass ``n_trials``, too;
+    otherwise, the study never ends if all trials fail.
 
     Interrupted trials and trials of dead workers never count, because they are repeated. Unlike
     :class:`optuna.study.MaxTrialsCallback`, this limit can be checked before the first trial, with
@@ -275,19 +271,20 @@ class MaxTrialCallback(Limit):
 
 
 class MaxGainCallback(Limit):
-    """End a study once its best value is a given gain better than the baseline.
+    """End a study when its best value is a given gain better than the baseline.
 
     If the study maximizes, the gain is the best value minus the baseline. If it minimizes, the
-    gain is the baseline minus the best value. Rounding is allowed for: 0.3 - 0.1 reaches the limit
-    0.2. Trials that violate a constraint are ignored. Without a finite baseline there is no gain.
+    gain is the baseline minus the best value. Rounding errors do not matter: 0.3 - 0.1 reaches the
+    limit 0.2. Trials that violate a constraint are ignored. Without a finite baseline, there is no
+    gain.
 
     Example: ``study.optimize(objective, callbacks=[MaxGainCallback(0.25, baseline=0.5)])``
 
     Args:
         max_gain: The gain, in units of the objective.
-        baseline: The value over which the gain is measured. The default is the stored value of the
-            baseline network: the user attribute ``adnn:baseline`` of the best trial, or otherwise
-            of the study. Without this attribute, the default is the value of the first completed
+        baseline: The value over which the gain is measured. The default is the baseline network's
+            stored value: the user attribute ``adnn:baseline`` of the best trial or, without it, of
+            the study. Without this attribute, the default is the value of the first completed
             trial that violates no constraint.
     """
 
@@ -316,7 +313,7 @@ class MaxGainCallback(Limit):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         if not self._seems_reached(study, tally):
             return False
-        # Another worker may have stored a baseline since.
+        # Another worker may have stored a baseline in the meantime.
         if self._baseline is None and tally.baseline_of(study, again=True) is not None:
             return self._seems_reached(study, tally)
         return True
@@ -343,17 +340,17 @@ class MaxGainCallback(Limit):
 
 
 class MaxStaleCallback(Limit):
-    """End a study once a given number of trials in a row did not improve its best value.
+    """End a study when a given number of trials in a row did not improve its best value.
 
-    The same trials count as in :class:`MaxTrialCallback`, over all runs and workers. They count in
-    the order in which they ended.
+    The same trials count as in :class:`MaxTrialCallback`, over all runs and workers, in the order
+    of their ends.
 
     Example: ``study.optimize(objective, callbacks=[MaxStaleCallback(30)])``
 
     Args:
         max_stale: The number of trials without an improvement.
-        min_improvement: The improvement, in units of the objective, up to which a better value
-            does not count.
+        min_improvement: An improvement counts only if it is larger than this number, in units of
+            the objective.
     """
 
     name = "max_stale"
@@ -379,7 +376,7 @@ class MaxStaleCallback(Limit):
         bests = tally.bests
         if not bests:
             return 0
-        # The values are sorted, so this finds the first value that is as good as the last.
+        # The values are sorted, so this finds the first value that equals the last.
         enough = bests[-1] + self._min_improvement
         last_improvement = bisect.bisect_left(bests, -enough, key=lambda best: -best)
         return len(bests) - 1 - last_improvement
@@ -391,7 +388,9 @@ LIMITS: tuple[type[Limit], ...] = (
     MaxGainCallback,
     MaxStaleCallback,
 )
-"""All limits. If a study reaches several limits at once, the last of them is the stored reason."""
+"""All limits. If a study reaches several limits at once, the last one in this list is the
+stored reason.
+"""
 
 
 class OtherLimits(TypedDict, total=False):
@@ -409,7 +408,7 @@ class LimitValues(OtherLimits, total=False):
 
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
-    """Return the value of each limit as JSON. Refuse a wrong value."""
+    """Return the value of each limit as JSON. Raise an error for a wrong value."""
     makers: Any = {limit.name: limit for limit in LIMITS}
     values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
@@ -419,7 +418,7 @@ def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
 
 
 def callbacks_of(limits: LimitValues) -> list[Limit]:
-    """Return the callbacks of the limits. They are checked in this order: the last limit first."""
+    """Return the callbacks of the limits, in the order of their checks: the last limit first."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.name]) for make in makers if values.get(make.name) is not None]

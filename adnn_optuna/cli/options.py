@@ -284,7 +284,7 @@ def _part(level: str) -> dict[str, inspect.Parameter]:
 
 
 def _kind_in_shell(annotation: Any) -> Any:
-    """Return the type of an option. It is text for lists and configurations."""
+    """Return the type of an option, which is text for lists and configurations."""
     kinds = {*(get_args(annotation) or (annotation,))}
     if get_origin(annotation) is Literal or any(get_origin(kind) is Literal for kind in kinds):
         return annotation

@@ -78,7 +78,7 @@ def check_code(
 
 
 def code_fingerprint(function: UserFunction) -> str:
-    """Return a digest of a function. It is the same in all processes that run the same source."""
+    """Return a digest of a function, equal in all processes that run the same source."""
     text = "\n".join(_texts(function))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return digest[:32]

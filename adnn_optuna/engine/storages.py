@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-# The seconds that SQLite itself waits for another process's transaction. They are few, because
-# nothing can interrupt this wait.
+# The seconds that SQLite itself waits for another process's transaction. The wait is short,
+# because nothing can interrupt it.
 _SQLITE_TIMEOUT = 5.0
 _SQLITE_FAILED = (10, 13)  # SQLITE_IOERR, and SQLITE_FULL for a full disk.
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.

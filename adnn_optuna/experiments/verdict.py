@@ -91,9 +91,9 @@ class Verdict(Printed):
             much to check the gain.
         reasons: A sentence for each fault, with the name of the contract's field.
         stated: The maker's statements that were not checked.
-        gain: The test gain that was measured here, with its 95% CI for other test examples. If the
-            network was trained several times, it is the mean. It is :obj:`None` if the contract
-            was not reproduced.
+        gain: The test gain that was measured here, with its 95% CI for other test examples. With
+            several training runs, ``gain`` is their mean. If the contract was not reproduced,
+            ``gain`` is :obj:`None`.
         half_width: The maximum distance of a single training run's gain from ``gain``, at 99%. It
             is 0 if all bits are the same.
         claim: The gain that the contract claims, or None if the contract was not read.
@@ -148,7 +148,7 @@ class Verdict(Printed):
 
     @property
     def _on_replication(self) -> "_Replication":
-        """The conclusion of new seeds about the offsets."""
+        """What the new seeds show about the offsets."""
         new_seeds = self.new_seeds
         if new_seeds is None:
             return _Replication()

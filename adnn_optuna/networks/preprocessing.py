@@ -32,8 +32,8 @@ class Preprocessing:
     # column of numbers has None instead of categories. A category is None if redrawn splits do not
     # use its feature. If inputs are not a table, `columns` is None.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # For each feature, the number that replaces missing values. It is empty if missing values are
-    # not allowed.
+    # For each feature, the number that replaces missing values; empty if missing values are not
+    # allowed.
     fill: tuple[float, ...] = ()
     # The columns with one more feature, for rare and for unknown categories. In other columns, all
     # features of an unknown category are 0. If `others` is None, unknown categories raise an
@@ -205,7 +205,7 @@ def _frequent(
 
 
 def _categories(name: str, values: "pd.Series[Any]") -> list[Any] | None:
-    """Return the categories of a column. It is None for a column of numbers."""
+    """Return the categories of a column, or None for a column of numbers."""
     import pandas as pd
 
     kind = values.dtype

@@ -58,7 +58,7 @@ class TrainingRun:
     # The metrics of each epoch that was scored.
     history: list[Metrics] = dataclasses.field(default_factory=list)
     status: Status = "running"
-    # The values of the network's variables. They are empty unless they were asked for.
+    # The values of the network's variables, or empty unless they were requested.
     weights: list[np.ndarray] = dataclasses.field(default_factory=list)
     epochs: int = 0  # The number of completed epochs.
     # The metrics of the last epoch, or of the epoch whose weights were restored.
@@ -150,7 +150,7 @@ class Trainer:
         self._work = np.cumsum([0, *work_of_steps])
         # The work of an epoch that is not scored.
         self._work_of_epoch = int(self._work[self._n_batches])
-        # The seconds of a unit of work in the fastest call. It is infinite before the first call.
+        # The seconds of a unit of work in the fastest call, or infinity before the first call.
         self._seconds_of_unit = math.inf
 
     @property

@@ -216,7 +216,7 @@ class Document:
     scope: str = ""  # The basis of the result, such as "30 trials, 10 new seeds".
     estimates: Sequence[Line] = ()  # The most important estimates come first.
     level: float = 0.95  # The level of the CIs.
-    subject: str = ""  # The selection, such as a trial with its parameters.
+    subject: str = ""  # The selected trial with its parameters, or another selection.
     tables: Sequence[Table] = ()
     # This makes the figures, the most important one first.
     draw: Callable[[], Sequence[Figure]] = tuple

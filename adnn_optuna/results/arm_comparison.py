@@ -457,7 +457,7 @@ class ArmComparison(Printed):
         return notes
 
     def _about_data(self) -> list[str]:
-        """Return the notes about the data of the values."""
+        """Return the notes about the examples and splits behind the values."""
         return []
 
     def _figures(self) -> list[Figure]:

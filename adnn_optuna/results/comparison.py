@@ -432,7 +432,7 @@ class Comparison(Printed):
         return table
 
     def differences(self) -> "pd.DataFrame":
-        """Return one row for each pair of arms, with the difference of the first arm.
+        """Return one row for each pair of arms: how much better the first arm is.
 
         The differences are of the selection metric on the test set, or of a function's values on
         new seeds. They are paired by seed, because runs of the same seed have the same data,

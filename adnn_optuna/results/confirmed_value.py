@@ -200,7 +200,7 @@ class ConfirmedValue:
         notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
         if math.isfinite(self.estimate.low):
             redrawn = redrawn or self._redrawn
-            if not on_same_examples:  # In the other case, the printed CI is another CI.
+            if not on_same_examples:  # On the same examples, the printed CI is a different one.
                 notes += self._assumption()
         notes += [redrawn, *self._level_notes()]
         if not has_few_values(self.values):

@@ -22,7 +22,7 @@ class Luck(Printed):
 
     Attributes:
         n: The number of runs. The best run is selected.
-        sd: The standard deviation of a run, for normal values. It is None if ``values`` are set.
+        sd: The standard deviation of a run, for normal values, or None if ``values`` are set.
         claimed: A claimed gain, whose probability is computed, or None.
         files: The number of searches. The best search is reported.
         values: The values of observed runs, instead of ``sd``.

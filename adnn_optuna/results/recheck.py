@@ -754,7 +754,7 @@ class Recheck(Printed):
         return notes
 
     def _about_equal_values(self) -> str:
-        """Return the advice if all seeds give the same value. It is empty if other trials vary."""
+        """Return the advice if all seeds give the same value, unless other trials vary."""
         assert self.trial is not None
         value = self.numbers.confirmed.estimate.value
         stored = stored_value(self.trial)

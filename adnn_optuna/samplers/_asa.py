@@ -115,7 +115,7 @@ class AdaptiveSimulatedAnnealing:
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
-        """Add a coordinate. It is categorical if ``n_choices`` is above 0, otherwise numerical."""
+        """Add a coordinate. If ``n_choices`` is above 0, it is categorical, else numerical."""
         self._names += (name,)
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)

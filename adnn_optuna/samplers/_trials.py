@@ -174,7 +174,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 
 
 class PerStudy(Generic[Kept]):
-    """A cache for each study. It is kept as long as the study's storage exists.
+    """A cache for each study, which is kept as long as the study's storage exists.
 
     A copy of the cache is empty, including copies in other processes. Threads lock the cache while
     they use it.

@@ -137,7 +137,7 @@ class Metric:
         return values
 
     def influences(self, trial: int) -> np.ndarray:
-        """See :meth:`Means.influences`. They are from a jackknife over at most 200 parts."""
+        """See :meth:`Means.influences`. A jackknife over at most 200 parts computes them."""
         parts = np.arange(self.n_groups) % _MOST_PARTS
         n_parts = int(parts.max()) + 1
         without = [self.on((parts != part).astype(float), [trial])[0] for part in range(n_parts)]

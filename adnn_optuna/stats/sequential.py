@@ -115,7 +115,8 @@ def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndar
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)
-        # The first row holds the ends themselves. They are possible, even if rounding hides it.
+        # The first row has the ends themselves. They are possible, even if rounding makes them
+        # seem impossible.
         is_in = is_possible(tried.ravel()).reshape(tried.shape)
         is_in[0] = True
         tried[0] = ends
