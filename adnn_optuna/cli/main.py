@@ -277,7 +277,7 @@ def _with_options(sentence: str, name: str) -> str:
             sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
             for turned_off in parameter.secondary_opts:
                 sentence = re.sub(rf"\b{argument}=False\b", turned_off, sentence)
-        sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
+        sentence = re.sub(rf"\b{argument}=(?=[\w\"])", f"{option} ", sentence)
         sentence = re.sub(rf"\b{argument}=\((\w+), (\w+)\)", rf"{option} \1,\2", sentence)
         sentence = re.sub(rf"\b{argument}=(?=[ ,.]|$)", option, sentence)
         if "_" in argument:

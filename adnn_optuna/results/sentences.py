@@ -135,19 +135,23 @@ def recheck_step(
 ) -> Step:
     """Return the command for rechecking a study.
 
-    ``variable`` names the study in Python code, and ``function`` names its objective.
+    ``variable`` names the study in Python code, and ``function`` names its objective. A study of
+    networks stores its objective.
     ``has_failures`` says whether the objective raised errors.
     """
     in_python = (
         f"Call adnn.recheck({variable}, evaluate), with your objective (trial, seed) as evaluate."
     )
-    if function:
-        arguments = [variable, function]
+    has_objective = CONFIG in study.user_attrs
+    if function or has_objective:
+        arguments = [*filter(None, [variable, function])]
         if has_failures:
             arguments.append("catch=Exception")
         in_python = f"adnn.recheck({', '.join(arguments)})"
     in_shell = ""
     if url := storage_url(study._storage):
-        command = ["adnn", "recheck", url, study.study_name, "--evaluate", FUNCTION]
+        command = ["adnn", "recheck", url, study.study_name]
+        if not has_objective:
+            command += ["--evaluate", FUNCTION]
         in_shell = shlex.join(command)
     return Step(in_python, in_shell)
