@@ -6,8 +6,6 @@ import inspect
 import json
 import re
 import runpy
-import shutil
-import subprocess
 import tomllib
 import zlib
 from pathlib import Path
@@ -129,16 +127,6 @@ def test_calls_and_commands_in_the_text_have_existing_arguments() -> None:
     [rate] = re.findall(r"learning_rate=([\d.]+)", README)
     rates = re.findall(r"--learning-rate ([\d.]+)", text_of("search"))
     assert rates == [rate]  # README and the guide run the same search.
-
-
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
-def test_the_commands_for_signatures_verify_them(tmp_path: Path) -> None:
-    guide = text_of("contracts")
-    commands = re.findall(r"```bash\n(.*?)```", guide, re.DOTALL)
-    for name in ("digits.contract.json", "digits.contract.0123.npz"):
-        (tmp_path / name).write_text(name)
-    printed = subprocess.check_output(["sh", "-ec", "".join(commands)], cwd=tmp_path, text=True)
-    assert f"```text\n{printed}```" in guide
 
 
 def test_each_comparison_command_in_the_text_has_max_trial() -> None:
