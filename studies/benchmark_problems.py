@@ -86,9 +86,9 @@ class Problem:
         function: The function's name.
         n_dims: The number of parameters.
         seed: The number of the instance.
-        kind: ``rotated`` in a random direction; ``noisy`` with a standard deviation of 2% of a
-            typical value; ``scaled``, so that parameters matter differently (for the sphere, with
-            a condition number of 1e4); or with a ``good start`` within 10% of the range.
+        kind: ``rotated`` in a random direction. ``noisy`` with a standard deviation of 2% of a
+            typical value. ``scaled``, so that parameters matter differently (for the sphere, with
+            a condition number of 1e4). With a ``good start`` within 10% of the range.
     """
 
     function: str

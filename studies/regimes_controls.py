@@ -1,9 +1,9 @@
 """When do init offsets help, and when are other uses of the same compute better?
 
-The setting is Fashion-MNIST with 12,800 training images, four hidden layers of 128 units, Glorot,
-and SGD with batches of 128, for several learning rates and lengths of training. Arms select on
-10,000 validation images and are compared on the 10,000 test images. All arms have the same seeds
-and compute:
+The data are Fashion-MNIST with 12,800 training images. Networks have four hidden layers of 128
+units and Glorot initial weights, and SGD has batches of 128. Learning rates and lengths of
+training vary. Arms select on 10,000 validation images and are compared on the 10,000 test images.
+All arms have the same seeds and compute:
 
 - ``greedy`` (Algorithm 1, δ = 0.0025) and ``annealing``: one offset for all hidden layers, within
   ±0.025

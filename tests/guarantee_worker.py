@@ -1,7 +1,7 @@
 """A search of a function in a separate process without TensorFlow.
 
 Arguments: how the storage is opened (a name of ``STORAGES``), its URL, path or address, the number
-of trials, and the trial in which the process kills itself (counted among its own trials; 0:
+of trials, and a trial. In this trial, counted among its own trials, the process kills itself (0:
 never).
 """
 

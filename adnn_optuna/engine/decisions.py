@@ -314,7 +314,7 @@ class Observer:
 
 
 def _as_created(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial with the number that its worker expected for it.
+    """Return a trial with the number that its worker had predicted for the trial.
 
     The real number is larger if other workers created trials at the same moment.
     """

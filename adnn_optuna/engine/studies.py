@@ -91,9 +91,9 @@ class StudySpec:
     def n_threads(self) -> int | None:
         """The number of trials that run at once, or :obj:`None` if trials run in rounds.
 
-        Trials run in rounds in three cases: if proposals depend on values, if a pruner compares
-        trials that run side by side, or if a limit may end the search early. In the last case,
-        later trials must not count.
+        Trials run in rounds if proposals depend on values, or if a pruner compares trials that run
+        side by side. They also run in rounds if a limit may end the search early, because later
+        trials must not count.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
         if not self.arm.is_batched or ends_early or self.pruner:

@@ -83,7 +83,7 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
 
 
 def _without_middle(text: str) -> str:
-    """Return a text; if it is longer than a label may be, its middle is omitted."""
+    """Return a text without its middle if it is longer than the maximum width of a label."""
     if shortened(text, LABEL_WIDTH) == text:
         return text
     end = shortened(text[::-1], LABEL_WIDTH // 2)[::-1]

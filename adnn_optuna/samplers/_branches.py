@@ -157,8 +157,8 @@ def draw_branch(
 
     The branch with the r-th best value has a probability proportional to r^-exponent. This is a
     bandit as in [1], but it ranks a branch by its best value instead of its mean. For the rank,
-    the best value of a branch with n points in D dimensions is lowered by s / √(n/D), and s is the
-    standard deviation of all values.
+    the best value of a branch with n points in D dimensions is lowered by s / √(n/D). Here, s is
+    the standard deviation of all values.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     of_point = of_point.ravel()

@@ -17,7 +17,7 @@ number may have read before the other trial wrote.
 If a worker dies, its index is free again. The next trial with this index uses the same earlier
 trials as the dead worker's trial. So a study that was killed and resumed has the same proposals as
 a study that never stopped. A worker also gives way to a trial that took the index between the two
-reads and then died, because the first trial that kept an index determines the proposal.
+reads and then died. The proposal must depend on the first trial that kept the index.
 """
 
 import abc

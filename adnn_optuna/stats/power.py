@@ -66,7 +66,7 @@ def required_seeds(
     """Return the number of seeds that show each of several claims with a power of 80%.
 
     A pilot of k pairs has the standard deviation s, but the true standard deviation σ is unknown.
-    The plan assumes σ = s·sqrt((k - 1) / χ²) with a random χ² of k - 1 degrees of freedom, so the
+    The plan assumes σ = s·sqrt((k - 1) / χ²) with a random χ² of k - 1 degrees of freedom. So the
     power is a mean over quantiles of χ². s is pooled over the claims. Claims share arms, so the
     pooled s is treated as if it came from one claim. If Bartlett's test at 5% shows different
     variances, each claim has its own s, and the claim with the largest s decides. If a claim's
