@@ -32,7 +32,7 @@ def recheck(
     evaluate: Annotated[str | None, _EVALUATE] = None,
     **options: Any,
 ) -> out.Answer:
-    """Recheck how much of the best value of any Optuna study is luck.
+    """Measure by how much the best value of any Optuna study is overstated.
 
     The best trials are evaluated again on new seeds. The study NAME/recheck stores
     the evaluations. The same command resumes them.
