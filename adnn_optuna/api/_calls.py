@@ -198,7 +198,6 @@ _OTHER_WORDS = (
     ("minimize", "direction"),
     ("maximize", "direction"),
     ("direction", "minimize"),
-    ("n_seeds", "seeds"),
     ("seeds", "n"),
     ("seeds", "confirm"),
 )

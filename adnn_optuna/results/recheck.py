@@ -759,8 +759,7 @@ class Recheck(Printed):
         value = self.numbers.confirmed.estimate.value
         stored = stored_value(self.trial)
         if math.isclose(value, stored):
-            rows = [row for row in self.numbers.rows() if row.stored is not None]
-            if any(row.value != row.stored for row in rows):
+            if any(row.stored not in (None, row.value) for row in self.numbers.rows()):
                 return ""
             advice = "If nothing is random, set deterministic."
             if self.numbers.settings["is_seeded"]:
