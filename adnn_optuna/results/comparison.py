@@ -556,7 +556,7 @@ class Comparison(Printed):
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
         if self.numbers.reference is None:
-            return f"No {reference} were run, so no gain is distinguishable from luck"
+            return f"No {reference} were run, so no gain is distinguishable from selection bias"
         if not rows:
             return self._about_first_gap()
         if rows[0].verdict == "better":
