@@ -232,7 +232,7 @@ def difference_notes(
 
 
 def _ties_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on pairs with equal values, or an empty list if there are few."""
+    """Return the note on pairs with equal values, or an empty text if there are few."""
     claims = [row for row in rows if row.verdict]
     n_ties = sum(row.n_ties for row in claims)
     n_pairs = sum(row.n_pairs for row in claims)
@@ -248,7 +248,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
 
 
 def _equal_note(rows: Sequence[PairedDifference]) -> str:
-    """Return the note on CIs of equal differences, or an empty list."""
+    """Return the note on CIs of equal differences, or an empty text."""
     claims = [row for row in rows if math.isfinite(row.low) and row.n_pairs > 1]
     names = [pair(row) for row in claims if row.is_constant]
     if not names:

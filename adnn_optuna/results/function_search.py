@@ -173,7 +173,7 @@ class FunctionSearch(StudyResult):
         return " ".join(filter(None, sentences))
 
     def _about_equal_trials(self) -> str:
-        """Return the note that all trials have the same value, or an empty list."""
+        """Return the note that all trials have the same value, or an empty text."""
         n = len(self.record.values)
         if n == 1 or len({*self.record.values}) > 1:
             return ""

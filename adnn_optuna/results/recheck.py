@@ -573,7 +573,7 @@ class Recheck(Printed):
         return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
-        """Return the sentences about the gain, or an empty list without a baseline."""
+        """Return the sentences about the gain, or an empty text without a baseline."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
             return ""
