@@ -23,5 +23,7 @@ def summary(documented: object) -> str:
 def _first_sentence(text: str) -> str:
     """Return the first sentence of an argument's text, without markup."""
     sentence = re.split(r"(?<=\.) ", " ".join(text.split()))[0]
+    flag = sentence.removeprefix("Whether ").removeprefix("to ")
+    sentence = f"{flag[:1].upper()}{flag[1:]}"
     plain = re.sub(r":\w+:`~?(?:adnn_optuna\.)?([^`]*)`", r"\1", sentence)
     return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from adnn_optuna._checks import WrongValueError, masked, shown
+from adnn_optuna._checks import WrongValueError, did_you_mean, masked, shown
 
 # Python raises an error for numbers of more than 4,300 digits.
 _WHOLE = r"[0-9]{1,100}"
@@ -20,11 +20,14 @@ def is_whole(text: str) -> bool:
     return re.fullmatch(_WHOLE, text) is not None
 
 
-def integers(option: str, text: str) -> tuple[int, ...]:
-    """Return the whole numbers of a list that is separated by commas."""
+def integers(option: str, text: str, or_else: str = "") -> tuple[int, ...]:
+    """Return the whole numbers of a list that is separated by commas.
+
+    The error says which other texts are allowed.
+    """
     if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         raise WrongValueError(
-            f"{option} must be whole numbers separated by commas; got {shown(text)}."
+            f"{option} must be whole numbers separated by commas{or_else}; got {shown(text)}."
         )
     return tuple(map(int, text.rstrip(",").split(",")))
 
@@ -43,7 +46,10 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except Exception as error:  # The user's module may raise any error.
         why = f"{type(error).__name__}: {error}"
-        raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
+        meant = ""
+        if isinstance(error, AttributeError):
+            meant = did_you_mean(str(error.name), dir(error.obj))
+        raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).{meant}") from error
     if not callable(function):
         raise WrongValueError(
             f"{option} must be a function; got {text!r}, of type {type(function).__name__}."
@@ -123,7 +129,7 @@ def parse_seeds(text: str) -> int | Sequence[int]:
         return seeds
     if is_whole(text):
         return int(text)
-    return integers("--seeds", text)
+    return integers("--seeds", text, ", or a range such as 10-19")
 
 
 def name_or_config(option: str, text: str) -> str | dict[str, Any]:

@@ -218,5 +218,6 @@ def check_sampler(name: str, sampler: Any, names: Collection[str]) -> None:
             return
     raise WrongTypeError(
         f"{name} must be a name, an Optuna sampler or a function, which must take (seed, "
-        f"n_trials) and return one; got {shown(sampler)}."
+        f"n_trials) and return one; got {shown(sampler)}. Pass, for example, "
+        "optuna.samplers.TPESampler()."
     )

@@ -23,7 +23,7 @@ from adnn_optuna._attributes import (
     examples_of,
     malformed,
 )
-from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
+from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError, shown
 from adnn_optuna._files import check_npz
 
 # Some databases hold no more than 65,535 characters in an attribute.
@@ -142,8 +142,9 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     array = np.asarray(scores)
     if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
         raise WrongTypeError(
-            "scores must be a list of numbers, one for each validation example; got "
-            f"{array.dtype} of shape {array.shape}. Pass, for example, model.predict(x) == y."
+            "scores must be a list of numbers, one for each of one or more validation examples; "
+            f"got {shown(scores)} of shape {array.shape}. Pass, for example, "
+            "model.predict(x) == y."
         )
     with np.errstate(over="ignore"):
         in_float32 = array.astype(np.float32)

@@ -64,8 +64,8 @@ EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
-    fix="does not store its function. To continue it, pass the function to resume. To recheck it, "
-    "pass evaluate=FUNCTION.",
+    fix="does not store its function. To continue it, pass the function to resume, or run "
+    "adnn resume MODULE:FUNCTION. To recheck it, pass evaluate=FUNCTION.",
 )
 OTHER: Kind[Any] = Kind(
     fix="does not store its objective. To continue it, use study.optimize. To recheck it, pass "

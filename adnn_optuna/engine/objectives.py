@@ -322,4 +322,6 @@ def as_value(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise WrongTypeError(f"An objective must return a number; got {shown(value)}.") from None
+        raise WrongTypeError(
+            f"An objective must return a number; got {shown(value)}. Return the score."
+        ) from None

@@ -69,7 +69,10 @@ class Audit(Printed):
         n_seeded = sum(source.seed is not None for source in sources)
         variables = in_number(len(self.variables), "variable")
         layers = in_number(len(self.layers), "random layer")
-        return f"Of {variables} and {layers}, {n_seeded} have a fixed seed; constants need none."
+        return (
+            f"Of {variables} and {layers}, {n_seeded} have a fixed seed. Without one (-), values "
+            "may differ in each run, except constants."
+        )
 
     def _tables(self) -> list[Table]:
         return [Table(_COLUMNS, self._rows())]

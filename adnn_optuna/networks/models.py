@@ -175,7 +175,7 @@ class MLP:
         hidden_rule = "a sequence of sizes, such as (64, 64) or (64,)"
         _checks.check_type("hidden", self.hidden, list | tuple | np.ndarray, hidden_rule)
         layers = enumerate(self.hidden)
-        sizes = [_checks.as_integer(f"The size of hidden layer {i}", n) for i, n in layers]
+        sizes = [_checks.as_integer(f"hidden[{i}]", n) for i, n in layers]
         if not sizes:
             raise WrongValueError("hidden must have at least one layer; got none.")
         object.__setattr__(self, "hidden", tuple(sizes))

@@ -249,8 +249,7 @@ def check_one_objective(study: Study) -> None:
     """Refuse a study with several objectives."""
     if (n := len(study.directions)) > 1:
         raise WrongValueError(
-            f"Study {study.study_name!r} must have one objective; got {n}. Pass a study with one "
-            "objective, or use another study name."
+            f"Study {study.study_name!r} must have one objective; got {n}. Choose another study."
         )
 
 

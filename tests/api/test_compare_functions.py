@@ -440,7 +440,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"direction": "up"}, "direction must be"),
         ({"pruner": 3}, "pruner must be"),
         ({"function": lambda: 1.0}, r"must take \(trial\)"),
-        ({"function": lambda trial: "x"}, "must return a number; got 'x'"),
+        ({"function": lambda trial: "x"}, r"must return a number; got 'x'\. Return the score"),
     ],
 )
 def test_wrong_arguments_of_functions_are_refused(wrong: dict[str, Any], said: str) -> None:

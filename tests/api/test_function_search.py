@@ -322,7 +322,8 @@ class TestResume:
         storage = open_storage("sqlite://")
         search(storage=storage, study_name="s", max_trial=2, confirm=0)
         with pytest.raises(
-            ValueError, match=r"'s' does not store its function\. .* pass the function to resume"
+            ValueError,
+            match=r"'s' does not store its function\. .* pass the function to resume, or run",
         ):
             adnn.resume(storage, "s")
         optuna.create_study(storage=storage, study_name="own").optimize(lambda _: 1.0, n_trials=1)

@@ -641,7 +641,7 @@ class TestWrongInput:
         sampler = optuna.samplers.NSGAIISampler(seed=0)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=2)
-        with pytest.raises(ValueError, match="must have one objective; got 2"):
+        with pytest.raises(ValueError, match=r"must have one objective; got 2\. Choose another"):
             adnn.recheck(study, evaluate)
         with pytest.raises(ValueError, match="must have a completed trial"):
             adnn.recheck(optuna.create_study(), evaluate)
@@ -735,7 +735,7 @@ class TestCommandLine:
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
             (["s.db", "study", "--against", "x=1"], "--against must be a trial's number, or par"),
             (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),
-            (["s.db", "study", "--evaluate", "recheck_worker:no"], "cannot be loaded"),
+            (["s.db", "study", "--evaluate", "recheck_worker:evaluat"], "Did you mean 'evaluate'"),
         ):
             assert run(["recheck", *arguments]) == 2
             error = capsys.readouterr().err

@@ -554,7 +554,7 @@ WRONG = {
         "--bias-initializer must be valid JSON",
     ),
     "scope": (["search", "--scope", "nope", *LIMIT], "--scope.*'nope'"),
-    "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
+    "hidden 0": (["search", "--hidden", "0", *LIMIT], r"hidden\[0\] must"),
     "hidden abc": (["search", "--hidden", "abc", *LIMIT], "--hidden.*'abc'"),
     "learning rate": (
         ["search", "--learning-rate", "nan", *LIMIT],
@@ -587,7 +587,10 @@ WRONG = {
     "resume what": (["resume"], "--study-name"),
     "resume from nowhere": (["resume", "--study-name", "a"], "File 'adnn.db' not found"),
     "compare how far": (["compare"], "--max-trial"),
-    "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
+    "compare seeds": (
+        ["compare", *LIMIT, "--seeds", "few"],
+        "--seeds.*, or a range such as 10-19; got 'few'",
+    ),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "URL elsewhere": (["search", *LIMIT, "nope://me:secret@host/a"], r"nope://\*\*\*@host"),
     "URL for a command": (["nope://me:secret@host/a"], r"nope://\*\*\*@host"),

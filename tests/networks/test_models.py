@@ -23,8 +23,8 @@ NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
     ("hidden", "error"),
     [
         ((), "hidden must have at least one layer"),
-        ((0,), "hidden layer 0 must be a whole number of at least 1; got 0"),
-        ((8, -1), "hidden layer 1"),
+        ((0,), r"hidden\[0\] must be a whole number of at least 1; got 0"),
+        ((8, -1), r"hidden\[1\]"),
         (64, "must be a sequence"),
         ("64", "hidden must be a sequence of sizes.*got .64. of type str"),
     ],
