@@ -304,6 +304,9 @@ class Verdict(Printed):
         title = f"The contract claims a gain of {unit.gain(self.claim.gain)}"
         new_seeds = self.new_seeds
         if new_seeds is not None and new_seeds.gains:
+            if self.confirmation is not None:
+                claimed = unit.gain(self.confirmation.replication.value)
+                title = f"The contract claims a replication of {claimed}"
             found = unit.gain(new_seeds.replication.value)
             title = f"{title}; {len(new_seeds.seeds)} new seeds show {found}"
         elif self.gain is not None:

@@ -168,7 +168,7 @@ class ValueTable:
             places = self._not_shared(label, places)
         if self.design.names:
             return [self.design.names[i] for i in places]
-        return [f"value {i + 1}" for i in places]
+        return [f"value {i}" for i in places]
 
     def _not_shared(self, label: str, places: Sequence[int]) -> list[int]:
         """Return the positions at which an arm is bad and the other arms are not.

@@ -529,10 +529,11 @@ class Comparison(Printed):
 
     @property
     def _decided(self) -> Sequence[PairedDifference]:
-        """The best sampler's difference, or an empty list if the conclusion claims nothing."""
-        if self._verdict() == "inconclusive":
-            return []
-        return self.numbers.over_reference[:1]
+        """The differences of the samplers about which the conclusion claims something."""
+        rows = self.numbers.over_reference
+        if self._verdicts == {"worse"}:
+            return rows
+        return [row for row in rows if row.verdict in ("better", "equivalent", "not worse")]
 
     @property
     def _rivals(self) -> list[PairedDifference]:
@@ -545,10 +546,9 @@ class Comparison(Printed):
         rows = self.numbers.over_reference
         if not rows or rows[0].verdict == "better" or self._verdicts == {"worse"}:
             return self._finding()
-        best = rows[0]
-        if best.verdict in ("equivalent", "not worse"):
-            alike = [row.arm for row in rows if row.verdict == best.verdict]
-            return f"{self._finding()}; {named_are(alike)} {best.verdict}"
+        for verdict in ("equivalent", "not worse"):
+            if alike := [row.arm for row in rows if row.verdict == verdict]:
+                return f"{self._finding()}; {named_are(alike)} {verdict}"
         return f"{self._finding()}{self._best_mean()}"
 
     def _finding(self) -> str:
@@ -591,7 +591,8 @@ class Comparison(Printed):
         means = {self.numbers.reference_name: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
-        return f"; best mean: {named(leaders)}"
+        of_samplers = " of the samplers" if self.numbers.controls else ""
+        return f"; best mean{of_samplers}: {named(leaders)}"
 
     def _about_first_gap(self) -> str:
         """Return, without a period, that no sampler was compared and why."""

@@ -242,8 +242,7 @@ def _ties_note(rows: Sequence[PairedDifference]) -> str:
         names = named([pair(row) for row in claims if row.n_pairs])
         return Caution(f"{all_of(n_pairs, 'differences')} are 0 ({names}).")
     return Caution(
-        f"{n_ties} of {n_pairs} pairs have equal values: they count half in win rates, and a CI "
-        "may end at 0."
+        f"{n_ties} of {n_pairs} pairs have equal values, which count half in win rates."
     )
 
 

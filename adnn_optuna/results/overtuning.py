@@ -184,7 +184,7 @@ class Overtuning(Printed):
         adds = "adds" if self.maximize else "subtracts"
         choosing = f"{estimate} Choosing among {n} trials on these examples {adds}"
         if self.optimism.low > 0:
-            return f"{choosing} {added}."
+            return f"{choosing} an estimated {added}."
         if self.optimism.value > 0:
             return f"{choosing} an estimated {added}; overstatement is not shown."
         return f"{estimate} Overstatement is not shown."

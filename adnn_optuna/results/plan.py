@@ -77,7 +77,7 @@ class Plan(Printed):
             each = f" for each of {len(numbers.seeds_by_claim)} claims"
         return (
             f"If the true gain is {self._gain}, {self.seeds} new seeds show a gain with a power "
-            f"of {POWER:.0%}{each}."
+            f"of {POWER:.0%}{each}, averaged over the standard deviations that the pilot allows."
         )
 
     def _scope(self) -> str:

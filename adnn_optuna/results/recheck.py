@@ -620,10 +620,23 @@ class Recheck(Printed):
                 "not known."
             )
         if excess.low > 0:
-            return f"{best} is overstated."
+            return self._about_loss()
         if excess.high < 0:
             return self._about_understatement()
         return f"{best} is not shown to be overstated."
+
+    def _about_loss(self) -> str:
+        """Return the sentence on a mean on new seeds that is worse than the best value.
+
+        If another trial than the best one is chosen, the best trial itself may be as good as it
+        seems.
+        """
+        assert self.trial is not None
+        best = self._best_in_words
+        if self.numbers.is_of_best:
+            return f"The study's best value, {best}, is overstated."
+        expected = self._chosen_line.value
+        return f"Expect {expected} from trial {self.trial.number}, not the best value, {best}."
 
     def _about_understatement(self) -> str:
         """Return the sentence for a mean on new seeds that is better than the best value."""
@@ -887,6 +900,11 @@ class Recheck(Printed):
             ci = f"{self.numbers.confirmed.interval_name} {excess.ends}"
             distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
             return f"Luck is not shown: {excess.value} ({ci})", distance
+        if excess.estimate.low > 0 and not self.numbers.is_of_best:
+            title = (
+                f"Expect {self._chosen_line.value}, not the best value, {self._best_line.value}"
+            )
+            return title, f"luck: {excess.unit.size(excess.estimate.value)}"
         size = excess.unit.size(excess.estimate.value)
         is_too_high = self.numbers.maximize == (excess.estimate.value > 0)
         side = "too high" if is_too_high else "too low"

@@ -483,7 +483,7 @@ class TestReport:
         assert not out
         assert "must have ended; got 1 of 2 ended runs" in err
         assert cli.run(["contract", "--study-name", "c"]) == 2
-        assert "'c' does not store its objective." in capsys.readouterr().err
+        assert "'c' must be a search of a network" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
         assert cli.run([*resume, "--contract", "c.json"]) == 2

@@ -353,7 +353,7 @@ def test_the_figure_shows_the_compared_trial_in_its_own_row() -> None:
 def test_the_figure_names_both_trials_and_marks_the_overstatement() -> None:
     [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures()
     labels = [text for series in figure.series for text in series.text if text]
-    assert figure.title == "The best value is 0.0073 too high"
+    assert figure.title == "Expect 0.9050, not the best value, 0.9123"
     luck, best, mean = labels
     assert best.startswith("trial 31, best: ")
     assert luck.strip() == "luck: 0.0073"
