@@ -422,7 +422,7 @@ def _baselines_of(
     baselines = [_baseline_network_of(trial, read, searched, completed) for trial in candidates]
     first = by_number.get(0)
     if first is not None and "fixed_params" in first.system_attrs:  # An enqueued trial.
-        enqueued = {**_as_baseline(first), "label": "enqueued trial 0"}
+        enqueued: Baseline = {**_as_baseline(first), "label": "enqueued trial 0"}
         return [baseline or enqueued for baseline in baselines]
     return baselines
 
