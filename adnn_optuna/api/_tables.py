@@ -31,7 +31,8 @@ from adnn_optuna.results.arm_comparison import MOST_ARMS
 # these names to the first column of a file without a header.
 _NAMES_OF_ROWS = (
     "unnamed:_0 seed random_state run trial repeat repetition replicate replication rep iteration "
-    "dataset data_set task problem instance index id name item question example #"
+    "dataset data_set task problem instance index id name item question passage example sample "
+    "document subject patient user #"
 )
 _IRREGULAR = ("s", "x", "z", "y", "h")  # The plural of a word with such an end may be irregular.
 _GROUP = "group"  # The name of the groups' column, if the user passed labels as a sequence.

@@ -135,8 +135,8 @@ def compare_values(
     for name, n in Counter(names).items():
         if n > 1:
             raise WrongValueError(
-                f"values must have each row once; got two rows of {per} {name}. Omit one, or "
-                "rename it."
+                f"values must have each row once; got two rows of {per} {name}. Rename one, or "
+                f"pass groups={per!r} if the rows belong together."
             )
     if not paired:
         names = []

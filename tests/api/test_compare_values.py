@@ -478,6 +478,8 @@ class TestGroups:
             pd.testing.assert_frame_equal(comparison.differences(), expected)
             assert comparison.names[3] == "p3"
         assert adnn.compare_values(table, groups="passage").numbers.per == "passage"
+        with pytest.raises(ValueError, match="pass groups='passage'"):
+            adnn.compare_values(table[["passage", "a", "b"]])
         cities = table.rename(columns={"passage": "city"})
         assert adnn.compare_values(cities, groups="city").numbers.per == "group"
 
