@@ -170,6 +170,12 @@ def _of_two_files(
             f"{type(groups).__name__}."
         )
     columns = _column_of(file, groups), _column_of(baseline, groups)
+    rows, baseline_rows = (column.index for column in columns)
+    if paired and not rows.isin(baseline_rows).any():
+        raise WrongValueError(
+            f"values and baseline_file must have common rows; got {shown([*rows])} and "
+            f"{shown([*baseline_rows])}. Use the same seeds, or pass paired=False."
+        )
     return _frame(dict(zip(labels, columns, strict=True)), paired=paired)
 
 
@@ -301,14 +307,15 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
     if is_wrong.any():
         name = repr(str(label))
         first = column[is_wrong].iloc[0]
-        if is_wrong.all() and isinstance(first, str) and column.duplicated().any():
+        is_label = isinstance(first, str) and first[:1].isalpha()  # Unlike "80%" and "0,9".
+        if is_wrong.all() and is_label and column.duplicated().any():
             raise WrongTypeError(
                 "Each arm must have a column of its own, and each seed a row; got text in column "
                 f"{name}. Pass table.pivot(index='seed', columns={name}, values=...)."
             )
         raise WrongTypeError(
-            f"Values must be numbers; got {shown(first)} in {name}. Correct the value, or omit "
-            "the arm."
+            f"Values must be numbers such as 0.81; got {shown(first)} in {name}. Correct the "
+            "values, or omit the arm."
         )
     return numbers.to_numpy(dtype=float, na_value=math.nan)
 

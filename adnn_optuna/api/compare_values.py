@@ -191,8 +191,9 @@ def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | No
     if n_arms < 2 or not n_rows:
         raise WrongValueError(
             "values must have at least two arms and one row; got "
-            f"{in_number(n_arms, 'arm')} and {in_number(n_rows, 'row')}. Each arm is a column: if "
-            "a column names the arms, pass table.pivot(index=..., columns=..., values=...)."
+            f"{in_number(n_arms, 'arm')} and {in_number(n_rows, 'row')}. Each arm is a column: "
+            "pass baseline_file=FILE, or, if a column names the arms, pass table.pivot(index=..., "
+            "columns=..., values=...)."
         )
     if n_arms > MOST_ARMS:
         raise WrongValueError(

@@ -225,7 +225,7 @@ class TestTables:
             adnn.compare_values(tmp_path / "r.csv").differences(), expected
         )
         (tmp_path / "r.csv").write_text("my accuracy\n0.9\n0.8\n")
-        with pytest.raises(ValueError, match="got 1 arm and 2 rows"):
+        with pytest.raises(ValueError, match=r"got 1 arm and 2 rows\. .* pass baseline_file=FILE"):
             adnn.compare_values(tmp_path / "r.csv")
 
     def test_as_mappings_of_seeds_are_compared_by_their_values(self) -> None:
@@ -252,6 +252,7 @@ class TestTables:
         [
             ("seed,a,b\n3,1,2\n3,1,2\n", "got two rows of seed 3"),
             ("a,b\n1,x\n", "got 'x' in 'b'"),
+            ("a,b\n80%,81%\n82%,81%\n", "such as 0.81; got '81%' in 'b'"),
             ("1,2\n1,2\n", "must have a header"),
             ("", "must be a valid CSV file .No columns"),
             ("a,b\n", "0 rows"),
@@ -683,6 +684,10 @@ class TestNotWorse:
         comparison = adnn.compare_values(files[0], baseline_file=files[1])
         assert comparison.numbers.ranked == [str(file) for file in files]
         assert comparison.numbers.differences[0].largest == 2.0
+        files[0].write_text("seed,score\n7,1\n")
+        files[1].write_text("seed,score\n8,1\n")
+        with pytest.raises(ValueError, match=r"common rows; got \['7'\] and \['8'\]"):
+            adnn.compare_values(files[0], baseline_file=files[1])
 
 
 def test_a_rare_effect_is_named_unless_it_may_affect_most_seeds() -> None:
