@@ -38,6 +38,7 @@ from adnn_optuna.results.sentences import (
 )
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.intervals import t_quantile, unseen_share
+from adnn_optuna.stats.paired_differences import is_skewed
 from adnn_optuna.stats.spread import FEWEST, fitted, has_few_values, outliers, standard_deviation
 
 if TYPE_CHECKING:
@@ -404,10 +405,13 @@ class Variance(Printed):
             )
             notes.append(Caution(sentence))
         if numbers.sd.value > 0 and self._may_reach_critical:
-            notes.append(
+            sentence = (
                 "If scores are normal, 5% of pairs of runs differ by more than the critical "
                 "difference."
             )
+            if is_skewed(np.array(numbers.run_values)):
+                sentence = Caution(f"The scores look skewed. {sentence}")
+            notes.append(sentence)
         notes.append(Detail(f"Redrawn: {in_list(sources_in_words(numbers.sources))}."))
         if numbers.not_redrawn:
             notes.append(f"Not redrawn: {in_list(numbers.not_redrawn)}.")

@@ -113,6 +113,13 @@ def test_two_runs_exceed_the_critical_difference_in_a_twentieth_of_cases() -> No
     assert 0.03 < np.mean(pairs > np.array(limits)[:, np.newaxis]) < 0.07
 
 
+def test_scores_that_look_skewed_are_noted_and_normal_ones_rarely() -> None:
+    skewed = measured(lambda a, b, c: math.exp(2 * draw(a, 0)))
+    assert "The scores look skewed." in str(skewed)
+    normal = [measured(lambda a, b, c: draw(a, 0), name=f"{i}") for i in range(100)]
+    assert sum("skewed" in str(variance) for variance in normal) <= 5
+
+
 def test_the_seed_in_use_is_compared_with_the_mean_of_the_other_runs() -> None:
     variance = with_seed_in_use(maximize=True)
     assert len(variance.numbers.run_values) == 10
