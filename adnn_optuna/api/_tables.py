@@ -307,7 +307,7 @@ def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
     if is_wrong.any():
         name = repr(str(label))
         first = column[is_wrong].iloc[0]
-        is_label = isinstance(first, str) and first[:1].isalpha()  # Unlike "80%" and "0,9".
+        is_label = str(first)[:1].isalpha()  # Unlike "80%" and "0,9".
         if is_wrong.all() and is_label and column.duplicated().any():
             raise WrongTypeError(
                 "Each arm must have a column of its own, and each seed a row; got text in column "

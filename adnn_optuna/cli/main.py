@@ -257,7 +257,10 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     for note in getattr(error, "__notes__", ()):
         place, is_of_function, _ = note.partition(f". {GO_ON}")
         if is_of_function:
-            sentence = f"{place}: {what} ({where})."
+            sentence = (
+                f"{place}: {what} ({where}). To count such errors of a function, pass --failed "
+                "VALUE to adnn search, compare, recheck or variance."
+            )
             code = output.WRONG_INPUT
     return sentence, code
 
@@ -328,6 +331,11 @@ def run(arguments: Sequence[str]) -> int:
         command = "adnn"
         if arguments[0] in _COMMANDS:
             command = f"adnn {arguments[0]}"
+            example = re.search(
+                r"^ +(adnn .*)", str(_COMMANDS[arguments[0]].__doc__), re.MULTILINE
+            )
+            if example and hint.startswith("Missing"):
+                hint += f" An example is {example[1]}."
         # A hint such as "Did you mean 'search'?" already ends with a mark.
         if not hint.endswith("?"):
             hint = hint.rstrip(".") + "."

@@ -113,7 +113,8 @@ def variance(
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
       adnn variance train:accuracy
     """
-    options = opt.named(options, "variance", network)
+    first = f"variance-{function}" if function else "variance"
+    options = opt.named(options, first, network)
     return out.Answer(adnn.measure_variance(opt.searched(function, network), **options))
 
 

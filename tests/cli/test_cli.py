@@ -607,7 +607,10 @@ WRONG = {
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
     "empty control": (["compare", *LIMIT, "--controls", ""], "--controls must be one of longer"),
     "plan for what": (["plan", "adnn.db", "c"], "--gain"),
-    "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "Missing argument 'name'"),
+    "half a plan": (
+        ["plan", "adnn.db", "--gain", "0.1"],
+        r"Missing argument 'name'\. An example is adnn plan ",
+    ),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
     "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
     "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),
@@ -700,6 +703,7 @@ class TestWrongInput:
     def test_variance_takes_a_function(self, folder: Path) -> None:
         (folder / "own_seeded.py").write_text("def f(seed): return seed % 7\n")
         assert cli.run(["variance", "own_seeded:f", "--n", "5"]) == 0
+        assert optuna.get_all_study_names("sqlite:///adnn.db") == ["variance-own_seeded:f"]
         assert cli.run(["variance", "own_seeded:f", "--n", "5", "--hidden", "8"]) == 2
 
     def test_failed_counts_raised_errors(
@@ -708,7 +712,7 @@ class TestWrongInput:
         code = "def f(seed):\n    if seed % 2: raise ValueError(seed)\n    return seed % 7\n"
         (folder / "own_failing.py").write_text(code)
         assert cli.run(["variance", "own_failing:f", "--n", "9"]) == 2
-        capsys.readouterr()
+        assert "pass --failed VALUE to adnn search" in capsys.readouterr().err
         assert cli.run(["variance", "own_failing:f", "--n", "9", "--failed", "0"]) == 0
         assert "failed (raised, NaN, infinite or pruned); each counts as 0." in " ".join(
             capsys.readouterr().out.split()
