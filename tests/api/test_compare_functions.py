@@ -307,7 +307,7 @@ def values_of(comparison: adnn.Comparison) -> dict[str, list[Any]]:
 
 
 class TestGoingOn:
-    def test_a_comparison_says_the_same_after_interrupts(self, storage: BaseStorage) -> None:
+    def test_a_comparison_says_the_same_after_interrupts(self, url: str) -> None:
         n_calls = [0]
 
         def interrupted(trial: Any, seed: int) -> float:
@@ -320,7 +320,7 @@ class TestGoingOn:
         n_interrupts = 0
         while True:
             try:
-                comparison = compare(interrupted, storage=storage, **settings)
+                comparison = compare(interrupted, storage=url, **settings)
                 break
             except KeyboardInterrupt:
                 n_interrupts += 1
