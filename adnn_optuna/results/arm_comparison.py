@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from adnn_optuna._units import ACCURACY, Unit, in_list, in_number, score_sign, unit_of
-from adnn_optuna.render.document import Detail, Figure, Line, Table, Verdict, difference
+from adnn_optuna.render.document import Caution, Detail, Figure, Line, Table, Verdict, difference
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.render.text import MAX_ESTIMATES
 from adnn_optuna.results.difference_words import (
@@ -35,8 +35,13 @@ from adnn_optuna.results.difference_words import (
     with_assumption,
     with_short_labels,
 )
-from adnn_optuna.stats.paired_differences import PairedDesign, PairedDifference, Validity
-from adnn_optuna.stats.spread import known_sd, outliers, unit_of_values
+from adnn_optuna.stats.paired_differences import (
+    FEWEST_PLANNED,
+    PairedDesign,
+    PairedDifference,
+    Validity,
+)
+from adnn_optuna.stats.spread import OUTLIER_DISTANCE, known_sd, outliers, unit_of_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +142,11 @@ class ValueTable:
         return min(map(len, self.compared.values()))
 
     @property
+    def n_all(self) -> int:
+        """The number of values in the arm with the most, with those that do not count."""
+        return max(map(len, self.arms.values()))
+
+    @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
         """The values that count in all arms.
 
@@ -204,18 +214,23 @@ class ArmComparison(Printed):
 
     _arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
-    def _nothing_known(self) -> str:
-        """Return the sentence that no means are known, because an arm's first value is missing."""
+    def _why_nothing_is_shown(self) -> str:
+        """Return the sentences on why too few values count for a verdict."""
         numbers = self.numbers
-        lacking = [label for label, values in numbers.compared.items() if not len(values)]
-        gap = first_gap(lacking, numbers.design.names[0], numbers.per)
-        return f"No best mean is known: {gap} {self._fix_of_gap}"
+        n = numbers.n_values
+        nothing = f"No {self._arm} is shown to be better"
+        if n == numbers.n_all or not numbers.is_paired:
+            return f"{nothing}, because there are too few {self._paired_by or 'value'}s."
+        lacking = [label for label, values in numbers.compared.items() if len(values) == n]
+        gap = first_gap(lacking, numbers.design.names[n], numbers.per)
+        return f"{nothing}: {gap} {self._fix_of_gap}"
 
     @property
     def _fix_of_gap(self) -> str:
-        """The advice if the first value is missing."""
+        """The advice if a value is missing."""
+        numbers = self.numbers
         reason = "the reason for the gap does not depend on the value"
-        return f"Provide this value, or omit {self.numbers.design.names[0]} if {reason}."
+        return f"Provide this value, or omit {numbers.design.names[numbers.n_values]} if {reason}."
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with the mean and the standard deviation of its values.
@@ -254,6 +269,12 @@ class ArmComparison(Printed):
         return self.numbers.n_values > 0
 
     @property
+    def _has_few(self) -> bool:
+        """Whether there are too few values for a sentence on the best arm."""
+        has_interval = any(math.isfinite(row.low) for row in self._concluded)
+        return self.numbers.n_values < FEWEST_PLANNED and not has_interval
+
+    @property
     def _level(self) -> float:
         return level_of(self._design)
 
@@ -270,6 +291,8 @@ class ArmComparison(Printed):
         if not numbers.is_paired:
             counts = [str(len(values)) for values in numbers.compared.values()]
             return f"{in_list(counts)} values"
+        if numbers.n_values < numbers.n_all:
+            return f"{numbers.n_values} of {in_number(numbers.n_all, numbers.per)}"
         return in_number(numbers.n_values, numbers.per)
 
     @property
@@ -312,8 +335,8 @@ class ArmComparison(Printed):
 
     def _conclusion(self) -> str:
         numbers = self.numbers
-        if not self._is_known:
-            return self._nothing_known()
+        if self._has_few:
+            return self._why_nothing_is_shown()
         unit = numbers.unit
         best = numbers.ranked[0]
         mean = unit.value(numbers.means[best])
@@ -349,7 +372,7 @@ class ArmComparison(Printed):
             sentence = f"No {self._arm} is shown to be better"
             if self.numbers.is_of_new_data:
                 sentence = f"{sentence} for new data of this kind"
-            return [self._with_outliers(sentence, self.numbers.ranked)]
+            return [sentence]
         rows_alike = dict[str, list[PairedDifference]]()
         for row in sorted(self._concluded, key=lambda row: row.verdict not in _DECIDED):
             rows_alike.setdefault(relation(row, ""), []).append(row)
@@ -360,31 +383,22 @@ class ArmComparison(Printed):
             arms = [*dict.fromkeys(row.arm for row in rows)]
             others = [*dict.fromkeys(row.other for row in rows)]
             rivals = named([*map(write, others)])
-            sentence = f"{named_are([*map(write, arms)])} {relation(rows[0], rivals)}"
-            claims.append(self._with_outliers(sentence, [*arms, *others]))
+            claims.append(f"{named_are([*map(write, arms)])} {relation(rows[0], rivals)}")
         return claims
-
-    def _with_outliers(self, sentence: str, labels: Sequence[str]) -> str:
-        """Return a sentence about arms, followed by the arms' outliers if there are any."""
-        outliers = [*filter(None, map(self._outliers, labels))]
-        if outliers:
-            return f"{sentence}, with outliers ({'; '.join(outliers)})"
-        return sentence
 
     def _estimates(self) -> list[Line]:
         """Return lines with the differences between the best arm and the next arms."""
         rows = with_short_labels(self._concluded[:MAX_ESTIMATES], self.numbers.arms)
         return [difference_line(row, self.numbers.unit) for row in rows]
 
-    def _outliers(self, label: str) -> str:
-        """Return the names of an arm's values that are far worse than the rest.
-
-        Without outliers, it is empty.
-        """
-        outliers = self.numbers.outliers(label)
-        if outliers:
-            return f"{label}: {named(outliers)}"
-        return ""
+    def _outliers_note(self) -> str:
+        """Return the note on values that are far worse than the rest, or an empty text."""
+        outliers = {label: self.numbers.outliers(label) for label in self.numbers.ranked}
+        by_arm = [f"{label}: {named(places)}" for label, places in outliers.items() if places]
+        if not by_arm:
+            return ""
+        worse = f"{OUTLIER_DISTANCE} robust standard deviations worse than their arm's median"
+        return Caution(f"Check the outliers ({'; '.join(by_arm)}): they are more than {worse}.")
 
     def _tables(self) -> list[Table]:
         numbers = self.numbers
@@ -438,7 +452,7 @@ class ArmComparison(Printed):
         numbers = self.numbers
         arm = self._arm
         choosing = f"If you choose one {arm} by these values, its mean is biased."
-        notes = [f"{choosing} Evaluate the chosen {arm} on new data."]
+        notes = [self._outliers_note(), f"{choosing} Evaluate the chosen {arm} on new data."]
         notes += difference_notes(
             self._better_arm_first(numbers.differences),
             numbers.unit,

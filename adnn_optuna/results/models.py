@@ -141,10 +141,10 @@ class ModelComparison(ArmComparison):
 
     _arm = "model"
 
-    def _nothing_known(self) -> str:
+    def _why_nothing_is_shown(self) -> str:
         """Return the sentence that no mean is known, with the number of finished evaluations."""
         if any(self.numbers.arms.values()):
-            return super()._nothing_known()
+            return super()._why_nothing_is_shown()
         runs = self.runs
         progress = made_so_far(len(runs.evaluations), runs.n_evaluations, "training runs")
         return f"Nothing is known of the models yet: {progress}."

@@ -18,6 +18,7 @@ from adnn_optuna.stats.sequential import DECIMALS
 
 _LARGE = 1000.0  # Larger losses and errors need fewer than four decimals.
 FEWEST = 5  # The standard deviation of fewer values has no CI.
+OUTLIER_DISTANCE = 5  # An outlier is further from the median, in robust standard deviations.
 _FEWEST_WITH_OUTLIERS = 8  # With fewer values, the median deviation is unreliable.
 _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
 
@@ -54,10 +55,10 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
 def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
     """Return the positions of values that are far worse than the median, if they are rare.
 
-    A value is far worse if it is more than five median absolute deviations from the median, scaled
-    to the standard deviation of normal values. This occurs in 2% of samples of eight normal
-    values, and less often in larger samples. Values are rare if they are at most a tenth of all
-    values.
+    A value is far worse if it is more than :data:`OUTLIER_DISTANCE` robust standard deviations
+    from the median. A robust standard deviation is the median absolute deviation, scaled to the
+    standard deviation of normal values. This occurs in 2% of samples of eight normal values, and
+    less often in larger samples. Values are rare if they are at most a tenth of all values.
     """
     if len(values) < _FEWEST_WITH_OUTLIERS:
         return []
@@ -67,7 +68,7 @@ def outliers(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> 
     sizes[sizes <= np.abs(values).max() * 10.0**-DECIMALS] = 0
     # If most values are equal, the scale is the smallest positive deviation.
     scale = float(np.median(sizes)) or float(sizes[sizes > 0].min(initial=math.inf))
-    positions = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
+    positions = np.flatnonzero(deviations > OUTLIER_DISTANCE * scale / _NORMAL_MAD).tolist()
     if len(positions) <= max(1, len(values) // 10):
         return positions
     return []

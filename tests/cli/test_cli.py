@@ -904,7 +904,7 @@ class TestStreams:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(adnn.ValueComparison, "report", full)
-        (folder / "values.csv").write_text("a,b\n1,2\n2,4\n")
+        (folder / "values.csv").write_text("a,b\n1,2\n2,4\n1,3\n3,4\n")
         assert cli.run(["compare-values", "values.csv", "--report", "r.html"]) == 4
         out, err = capsys.readouterr()
         assert "b has the best mean value" in " ".join(out.split())

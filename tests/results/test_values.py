@@ -68,7 +68,14 @@ def test_a_hard_row_is_no_outlier_but_a_value_of_one_arm_is(*, maximize: bool) -
     arms: Any = {"a": sign * a, "b": sign * b, "c": sign * c}
     document = of_values(arms, (*map(str, range(20)),), maximize=maximize).document()
     assert document.verdict == "inconclusive"
-    assert document.conclusion.startswith("No arm is shown to be better, with outliers (c: ")
+    assert "Check the outliers (c: seed 3): " in document.notes[0]
+
+
+def test_if_a_gap_leaves_few_rows_no_arm_has_the_best_mean() -> None:
+    gap = of_values({"one": [*ONE[:3], math.nan, *ONE[4:]], "two": TWO}, NAMES).document()
+    assert "best mean" not in gap.conclusion
+    assert "one has no finite value at seed d" in gap.conclusion
+    assert gap.scope == "3 of 8 seeds"
 
 
 def test_the_best_arm_is_compared_with_the_nearest_four() -> None:
