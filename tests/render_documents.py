@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from adnn_optuna._units import ACCURACY, PLAIN, UNKNOWN, Estimate
-from adnn_optuna.render.document import Document, Figure, Line, Series, Step, Table
+from adnn_optuna.render.document import Advice, Document, Figure, Line, Series, Step, Table
 
 LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
 EVIL = "<script>alert(1)</script>"
@@ -85,7 +85,7 @@ def document(label: str = "annealing", **changes: Any) -> Document:
         "draw": lambda: figures(label),
         "subject": f"Best trial 3 of {label}",
         "notes": [f"A note on {label}."],
-        "next_step": Step(f"Compare {label}.", f"Run {label}."),
+        "next_step": Step(Advice(f"Compare {label}."), Advice(f"Run {label}.")),
         "fields": {"value": math.nan, "label": label, "gain": Estimate(1.0, -math.inf, 2.0)},
     }
     return Document(**parts | changes)

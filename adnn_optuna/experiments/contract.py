@@ -33,7 +33,7 @@ from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite
-from adnn_optuna.render.document import Detail, Step, Table, Verdict, shortened
+from adnn_optuna.render.document import Advice, Detail, Step, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.sentences import study_in_words
 
@@ -166,7 +166,7 @@ class Contract(Printed):
     def _next_step(self) -> Step:
         return Step(
             'contract.save("study.contract.json")',
-            "Hand over the file and its weights: others verify them with the data.",
+            Advice("Hand over the file and its weights: others verify them with the data."),
         )
 
     def _fields(self) -> dict[str, Any]:

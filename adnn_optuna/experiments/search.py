@@ -25,6 +25,7 @@ from adnn_optuna.engine.evaluations import SEEDS
 from adnn_optuna.engine.kinds import NETWORKS
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.experiments.confirmation import (
     FEWEST_SEEDS,
     Confirmation,
@@ -45,6 +46,7 @@ from adnn_optuna.networks import duplicates
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.render.document import (
+    Advice,
     Caution,
     Detail,
     Figure,
@@ -396,10 +398,12 @@ class SearchResult(StudyResult):
             return Step("result = result.test()", study_command("resume", self.study))
         if self._is_baseline:
             n_trials = 2 * len(self.record.done_trials)
+            url = storage_url(self.study._storage)
+            if not url:  # A study in memory cannot be resumed.
+                return Step(Advice(f"Call adnn.search with max_trial={n_trials}."))
             in_shell = study_command("resume", self.study, "--max-trial", str(n_trials))
-            if not in_shell:  # A study in memory cannot be resumed.
-                return Step(f"Call adnn.search with max_trial={n_trials}.")
-            return Step(f"Call adnn.resume with max_trial={n_trials}.", in_shell)
+            names = f"{url!r}, {self.study.study_name!r}"
+            return Step(f"result = adnn.resume({names}, max_trial={n_trials})", in_shell)
         if self.confirmation is not None or self.record.is_unseeded:
             return _compare_step(self.record)
         n = n_training_runs(self.record)
@@ -440,7 +444,7 @@ def _compare_step(record: SearchRecord) -> Step:
     """Return the command for comparing the search with other samplers, with as many trials."""
     n_trials = len(record.done_trials)
     in_shell = f"Run adnn compare --max-trial {n_trials} with the other options of this search."
-    return Step(f"adnn.compare(objective, max_trial={n_trials})", in_shell)
+    return Step(f"adnn.compare(objective, max_trial={n_trials})", Advice(in_shell))
 
 
 def _notes_on_examples(record: NetworkRecord) -> list[str]:

@@ -74,9 +74,15 @@ class Detail(str):
     __slots__ = ()
 
 
+class Advice(str):
+    """A next step in a sentence. All other steps are commands that run as they stand."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The next step for the user: one command, or a full sentence.
+    """The next step for the user: a command, or an :class:`Advice`.
 
     If ``shell`` is empty, the Python text is also valid in a shell.
     """
@@ -87,6 +93,8 @@ class Step:
 
     def of(self, function: str) -> "Step":
         """Return the step with the name of the user's function in a shell."""
+        if FUNCTION not in self.shell:
+            return self
         return dataclasses.replace(self, shell=self.shell.replace(FUNCTION, function))
 
     @property
@@ -94,15 +102,15 @@ class Step:
         """The step as a shell command or, if the function's name is unknown, as a sentence."""
         step = self.shell or self.python
         if FUNCTION in step:
-            return f"With your own {FUNCTION}, run {step}"
+            return Advice(f"With your own {FUNCTION}, run {step}")
         return step
 
     @staticmethod
     def label(step: str) -> str:
-        """Return *Next* for a command, which begins in lower case, or else *Advice*."""
-        if step[:1].islower():
-            return "Next"
-        return "Advice"
+        """Return *Advice*, or else *Next* for a command."""
+        if isinstance(step, Advice):
+            return "Advice"
+        return "Next"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from adnn_optuna._units import columns, in_list, in_number
-from adnn_optuna.render.document import FUNCTION, Detail, Document, Step, Table, shortened
+from adnn_optuna.render.document import FUNCTION, Advice, Detail, Document, Step, Table, shortened
 
 WIDTH = 80
 """The width in columns of text that is not shown on a terminal."""
@@ -66,7 +66,8 @@ def to_text(
         parts += wrapped(f"{omitted}: {how_to_see_all}", width)
     step = document.next_step.in_shell if in_shell else document.next_step.python
     labelled = f"{Step.label(step)}: {step}"
-    if step.startswith("adnn ") or FUNCTION in step:
+    has_command = not isinstance(step, Advice) or FUNCTION in step
+    if step and in_shell and has_command:
         parts.append(labelled)  # A shell would run a wrapped command as several commands.
     elif step:
         parts += wrapped(labelled, width)

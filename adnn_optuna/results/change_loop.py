@@ -18,6 +18,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, estimate_around, in_number, score_sign
 from adnn_optuna.render.document import (
+    Advice,
     Caution,
     Detail,
     Figure,
@@ -51,18 +52,22 @@ _VERDICTS: Mapping[CandidateVerdict, Verdict] = {
 }
 _NEXT_STEPS: Mapping[CandidateVerdict, Step] = {
     "baseline": Step(
-        "Change what is evaluated, and make the same call again (if you set candidate, with "
-        "another name).",
-        "Change what is evaluated, and run the same command again (if you set --candidate, with "
-        "another name).",
+        Advice(
+            "Change what is evaluated, and make the same call again (if you set candidate, with "
+            "another name)."
+        ),
+        Advice(
+            "Change what is evaluated, and run the same command again (if you set --candidate, "
+            "with another name)."
+        ),
     ),
-    "kept": Step("Keep the change, and try another one."),
-    "not kept": Step("Undo the change, and try another one."),
+    "kept": Step(Advice("Keep the change, and try another one.")),
+    "not kept": Step(Advice("Undo the change, and try another one.")),
     "not judged yet": MAKE_THE_REST,
 }
 _ANOTHER_BASELINE = Step(
-    "Correct the function, and pass another study_name.",
-    "Correct the script, and pass another --study-name.",
+    Advice("Correct the function, and pass another study_name."),
+    Advice("Correct the script, and pass another --study-name."),
 )
 
 

@@ -24,6 +24,7 @@ from adnn_optuna._units import (
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
+    Advice,
     Caution,
     Detail,
     Figure,
@@ -795,14 +796,17 @@ class Comparison(Printed):
         )
         if not (is_open and has_interval) or numbers.resampled:
             return Step()
-        # The user must choose the gain, because a default, such as the CI's upper end, could be
-        # too large.
-        which = "the smallest gain that matters to you. It plans the number of seeds."
-        in_shell = ""
-        if url := storage_url(numbers.any_record.study._storage):
-            command = shlex.join(["adnn", "plan", url, self.study_name, "--gain"])
-            in_shell = f"Run {command} with {which}"
-        return Step(f"Call result.plan with {which}", in_shell)
+        url = storage_url(numbers.any_record.study._storage)
+        in_shell = shlex.join(["adnn", "plan", url or "", self.study_name, "--gain"])
+        if numbers.margin:  # It is the smallest gain that matters.
+            gain = f"{numbers.margin:g}"
+            step = Step(f"result.plan(gain={gain})", f"{in_shell} {gain}")
+        else:
+            gain = "the smallest gain that matters to you. It plans the number of seeds."
+            step = Step(Advice(f"Call result.plan with {gain}"), Advice(f"Run {in_shell} {gain}"))
+        if url:
+            return step
+        return Step(step.python)
 
     def _gains(self) -> Figure:
         """Return a figure of each arm's difference from the reference."""

@@ -16,6 +16,7 @@ from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
     FUNCTION,
+    Advice,
     Caution,
     Detail,
     Figure,
@@ -27,7 +28,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.sentences import failures_note
-from adnn_optuna.results.study import StudyResult, has_failures, selection_bias
+from adnn_optuna.results.study import StudyResult, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
 _ABOUT_BUDGETS = Detail(
@@ -280,7 +281,7 @@ class FunctionSearch(StudyResult):
             return super()._next_step()
         if n_new < self.record.planned["seeds"]:  # The conclusion already says how to continue.
             return Step()
-        return _compare_step(self.record, self._function)
+        return _compare_step(self.record, self._function, self._catch)
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -315,10 +316,11 @@ def _note_on_new_seeds(n: int) -> str:
     )
 
 
-def _compare_step(record: FunctionRecord, function: str) -> Step:
+def _compare_step(record: FunctionRecord, function: str, catch: str) -> Step:
     """Return the command for comparing the search's sampler with others on the same function.
 
-    ``function`` is the function's name, or empty if it is unknown.
+    ``function`` is the function's name, and ``catch`` names the errors to catch. Both are empty if
+    they are unknown.
     """
     n_trials = len(record.done_trials)
     arguments = [f"max_trial={n_trials}"]
@@ -336,12 +338,12 @@ def _compare_step(record: FunctionRecord, function: str) -> Step:
     if record.failed is not None:
         arguments.append(f"failed={record.failed}")
         options += ["--failed", str(record.failed)]
-    if has_failures(record):
-        arguments.append("catch=Exception")
+    if catch:
+        arguments.append(f"catch={catch}")
     if url := storage_url(record.study._storage):
         options += ["--storage", url]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
-    in_python = f"Call adnn.compare with your objective, {', '.join(arguments)}."
+    in_python: str = Advice(f"Call adnn.compare with your objective, {', '.join(arguments)}.")
     if function:
         in_python = f"adnn.compare({function}, {', '.join(arguments)})"
     return Step(in_python, in_shell)

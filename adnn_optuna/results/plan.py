@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import COUNT, Estimate, Unit, duration
-from adnn_optuna.render.document import Figure, Line, Series, Step
+from adnn_optuna.render.document import Advice, Figure, Line, Series, Step
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.stats.power import POWER, RequiredSeeds
 
@@ -88,9 +88,10 @@ class Plan(Printed):
         end = first + self.seeds
         arguments = f"max_trial={self._max_trial}, seeds=range({first}, {end})"
         options = f"--max-trial {self._max_trial}, --seeds {first}-{end - 1}"
+        others = "with the pilot's other"
         return Step(
-            f"Call adnn.compare with the pilot's other arguments, {arguments} and another name.",
-            f"Run adnn compare with the pilot's other options, {options} and another name.",
+            Advice(f"Call adnn.compare {others} arguments, {arguments} and another name."),
+            Advice(f"Run adnn compare {others} options, {options} and another name."),
         )
 
     def _estimates(self) -> list[Line]:

@@ -34,6 +34,7 @@ from adnn_optuna._units import (
 )
 from adnn_optuna.engine.evaluations import NO_STORED_TRIAL
 from adnn_optuna.render.document import (
+    Advice,
     Caution,
     Detail,
     Figure,
@@ -831,8 +832,8 @@ class Recheck(Printed):
             return Step()
         if not self._is_confirmed:
             return Step(
-                "Correct evaluate, and pass another study_name.",
-                "Correct the function, and pass another --study-name.",
+                Advice("Correct evaluate, and pass another study_name."),
+                Advice("Correct the function, and pass another --study-name."),
             )
         return Step('result.report("recheck.html")', self._report_command, writes_report=True)
 

@@ -10,15 +10,15 @@ from optuna import Study
 from adnn_optuna._attributes import CONFIG, SEARCH
 from adnn_optuna._units import in_number
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.render.document import FUNCTION, Caution, Step
+from adnn_optuna.render.document import FUNCTION, Advice, Caution, Step
 from adnn_optuna.stats.intervals import unseen_share
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
 MAKE_THE_REST = Step(
-    "Make the same call again, with a larger max_time if you set one.",
-    "Run the same command again, with a larger --max-time if you set one.",
+    Advice("Make the same call again, with a larger max_time if you set one."),
+    Advice("Run the same command again, with a larger --max-time if you set one."),
 )
 """The next step if evaluations are missing."""
 
@@ -130,23 +130,20 @@ def study_command(verb: str, study: Study, *options: str) -> str:
     return ""
 
 
-def recheck_step(
-    study: Study, variable: str, function: str = "", *, has_failures: bool = False
-) -> Step:
+def recheck_step(study: Study, variable: str, function: str = "", catch: str = "") -> Step:
     """Return the command for rechecking a study.
 
-    ``variable`` names the study in Python code, and ``function`` names its objective. A study of
-    networks stores its objective.
-    ``has_failures`` says whether the objective raised errors.
+    ``variable`` names the study in Python code, ``function`` its objective, and ``catch`` the
+    errors to catch. A study of networks stores its objective.
     """
-    in_python = (
+    in_python: str = Advice(
         f"Call adnn.recheck({variable}, evaluate), with your objective (trial, seed) as evaluate."
     )
     has_objective = CONFIG in study.user_attrs
     if function or has_objective:
         arguments = [*filter(None, [variable, function])]
-        if has_failures:
-            arguments.append("catch=Exception")
+        if catch:
+            arguments.append(f"catch={catch}")
         in_python = f"adnn.recheck({', '.join(arguments)})"
     in_shell = ""
     if url := storage_url(study._storage):

@@ -183,9 +183,7 @@ class StudyResult(Printed):
     def _next_step(self) -> Step:
         if self.best is None:
             return Step()
-        return recheck_step(
-            self.study, "result.study", self._function, has_failures=has_failures(self.record)
-        )
+        return recheck_step(self.study, "result.study", self._function, self._catch)
 
     @property
     def _function(self) -> str:
@@ -194,6 +192,14 @@ class StudyResult(Printed):
         if isinstance(function, FunctionType) and function.__name__.isidentifier():
             return function.__name__
         return ""
+
+    @property
+    def _catch(self) -> str:
+        """The errors that the search caught, in Python; empty if there are none or unknown."""
+        names = [error.__name__ for error in getattr(self._objective, "catch", ())]
+        if len(names) > 1:
+            return f"({', '.join(names)})"
+        return "".join(names)
 
     def _figures(self) -> list[Figure]:
         return [gain_figure(self.record), *places_figure(self.record)]
@@ -240,11 +246,6 @@ class StudyResult(Printed):
 def result_of(record: SearchRecord, objective: Any = None) -> StudyResult:
     """Return the result of a search from its record. ``objective`` may be None if unknown."""
     return kind_of(record.attrs).load("result")(record, objective)
-
-
-def has_failures(record: SearchRecord) -> bool:
-    """Return whether trials failed, which means that the objective may raise errors."""
-    return any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
 def selection_bias(record: SearchRecord) -> str:

@@ -177,7 +177,7 @@ class TestSearch:
         assert result.best_params["x"] >= 0.5
         n_failed = sum(trial.value is None for trial in result.record.done_trials)
         assert f"{n_failed} of 24 proposed trials failed: they have no value." in str(result)
-        assert "catch=Exception)" in str(result)  # The advice runs as printed.
+        assert "catch=ValueError)" in str(result)  # The advice runs as printed.
 
     def test_a_failed_replicate_says_why_a_good_mean_is_not_recommended(self) -> None:
         def fails_again(trial: Any, seed: int) -> float:

@@ -12,7 +12,7 @@ from hypothesis import given
 from render_documents import LONG, document, documents
 
 from adnn_optuna._units import columns
-from adnn_optuna.render.document import Caution, Detail, Document, Step, Table, shortened
+from adnn_optuna.render.document import Advice, Caution, Detail, Document, Step, Table, shortened
 from adnn_optuna.render.markdown import to_markdown
 from adnn_optuna.render.text import to_text, width_of_output
 
@@ -97,7 +97,7 @@ def test_the_next_command_is_one_shell_command() -> None:
 
 
 def test_a_next_step_that_is_a_sentence_is_printed_as_advice() -> None:
-    document_made = document(next_step=Step("Undo the change.", "adnn keep"))
+    document_made = document(next_step=Step(Advice("Undo the change."), "adnn keep"))
     assert to_text(document_made).endswith("\nAdvice: Undo the change.")
     assert "\nAdvice: Undo the change.\n\nNext, in a shell: adnn keep" in to_markdown(
         document_made

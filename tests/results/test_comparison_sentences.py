@@ -181,6 +181,10 @@ class TestVerdict:
         step = comparison.document().next_step
         assert ("plan" in step.python) == is_planned
 
+    def test_leads_to_a_plan_for_the_margin(self) -> None:
+        comparison = store_comparison({"a": NOISE[0], "random_restart": NOISE[2]}, margin=1e-4)
+        assert comparison.document().next_step.python == "result.plan(gain=0.0001)"
+
     def test_is_not_known_without_a_reference_or_a_sampler(self) -> None:
         for arm in ("greedy", "random_restart"):
             assert store_comparison({arm: [0.01] * 2}).document().verdict == "not known"
