@@ -451,8 +451,11 @@ class ArmComparison(Printed):
     def _notes(self) -> list[str]:
         numbers = self.numbers
         arm = self._arm
-        choosing = f"If you choose one {arm} by these values, its mean is biased."
-        notes = [self._outliers_note(), f"{choosing} Evaluate the chosen {arm} on new data."]
+        notes = [self._outliers_note()]
+        is_chosen_before = numbers.baseline is not None and len(numbers.arms) == 2
+        if not is_chosen_before:
+            choosing = f"If you choose one {arm} by these values, its mean is biased."
+            notes.append(f"{choosing} Evaluate the chosen {arm} on new data.")
         notes += difference_notes(
             self._better_arm_first(numbers.differences),
             numbers.unit,

@@ -775,7 +775,7 @@ class Recheck(Printed):
         if math.isclose(value, stored):
             if any(row.stored not in (None, row.value) for row in self.numbers.rows()):
                 return ""
-            advice = "If nothing is random, set deterministic."
+            advice = "If nothing is random, set the option deterministic."
             if self.numbers.settings["is_seeded"]:
                 return f"Does evaluate use the seed? {advice}"
             return advice
@@ -842,11 +842,15 @@ class Recheck(Printed):
         if self.trial is None or not numbers.choosing:
             return []
         write = self._unit.value
+        n = numbers.settings["choose"]
         rows = []
         for trial in numbers.candidates:
-            new_mean = mean(numbers.values(trial, "choose") or [math.nan])
-            rows.append((f"trial {trial.number}", write(stored_value(trial)), write(new_mean)))
-        new_runs = numbers.confirmed.in_words(numbers.settings["choose"])
+            values = numbers.values(trial, "choose")
+            new_mean = write(mean(values or [math.nan]))
+            if len(values) < n:
+                new_mean = f"{new_mean} ({len(values)} of {n})"
+            rows.append((f"trial {trial.number}", write(stored_value(trial)), new_mean))
+        new_runs = numbers.confirmed.in_words(n)
         headings = ("", "reported", f"mean of\n{new_runs}")
         return [Table(headings, rows, "Choice of the trial", is_detail=True)]
 

@@ -83,17 +83,16 @@ def differing_share(n: int, per: str) -> str:
 
 
 def unseen_notes(n: int, per: str = "seed") -> list[str]:
-    """Return the note on effects that occur only on a small share of seeds.
+    """Return the note on collapses that occur only on a small share of seeds.
 
-    In 5% of cases, ``n`` seeds miss an effect on this share of seeds. If ``n`` is so small that
+    In 5% of cases, ``n`` seeds miss a collapse on this share of seeds. If ``n`` is so small that
     the share is large, there is no note.
     """
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:
         return []
-    return [
-        f"If an effect occurs on {100 * share:.0f}% of {per}s, {n} {per}s miss it in 5% of cases."
-    ]
+    rare = f"a collapse that occurs on {100 * share:.0f}% of {per}s"
+    return [f"In 5% of cases, {n} {per}s miss {rare}."]
 
 
 def settings_fields(record: "SearchRecord") -> dict[str, Any]:

@@ -326,6 +326,15 @@ class TestFailures:
         counted = with_settings(lost, failed=0.1)
         assert counted.gain.value == pytest.approx(np.mean(gains))
 
+    def test_are_counted_in_the_means_that_choose(self) -> None:
+        values = {(31, seed): 0.9 for seed in choosing(2)}
+        values |= {(17, seed): 0.8 for seed in choosing(2)[1:]} | {(17, choosing(2)[0]): math.nan}
+        values |= {(31, seed): 0.9 for seed in confirming(3)}
+        candidates = [trial(31, 0.91), trial(17, 0.9)]
+        report = of_evaluations(values, candidates, choose=2, confirm=3)
+        means = [row[2] for row in report.document().tables[0].rows]
+        assert means == ["0.9000", "0.8000 (1 of 2)"]
+
 
 def test_repr_is_short() -> None:
     text = repr(recheck(17, [0.904, 0.905, 0.906]))

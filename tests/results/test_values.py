@@ -78,6 +78,14 @@ def test_if_a_gap_leaves_few_rows_no_arm_has_the_best_mean() -> None:
     assert gap.scope == "3 of 8 seeds"
 
 
+@pytest.mark.parametrize(("baseline", "is_noted"), [(None, True), ("one", False)])
+def test_the_choice_of_an_arm_is_noted_unless_a_baseline_leaves_none(
+    baseline: str | None, *, is_noted: bool
+) -> None:
+    notes = of_values({"one": ONE, "two": TWO}, NAMES, baseline=baseline).document().notes
+    assert any("If you choose one arm" in note for note in notes) == is_noted
+
+
 def test_the_best_arm_is_compared_with_the_nearest_four() -> None:
     rng = np.random.default_rng(0)
     arms: Any = {f"m{i}": 0.1 * (i % 7) + rng.normal(0, 0.01, 12) for i in range(7)}
