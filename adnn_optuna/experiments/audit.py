@@ -69,9 +69,10 @@ class Audit(Printed):
         n_seeded = sum(source.seed is not None for source in sources)
         variables = in_number(len(self.variables), "variable")
         layers = in_number(len(self.layers), "random layer")
+        have = "has" if n_seeded == 1 else "have"
         return (
-            f"Of {variables} and {layers}, {n_seeded} have a fixed seed. Without one (-), values "
-            "may differ in each run, except constants."
+            f"Of {variables} and {layers}, {n_seeded} {have} a fixed seed. All others may differ "
+            "in each run, except constants."
         )
 
     def _tables(self) -> list[Table]:
@@ -84,7 +85,7 @@ class Audit(Printed):
         rows = []
         for source in (*self.variables, *self.layers):
             shape = str(source.shape or "random layer")
-            seed = "-" if source.seed is None else str(source.seed)
+            seed = "none" if source.seed is None else str(source.seed)
             rows.append((source.path, shape, source.distribution, seed))
         return rows
 

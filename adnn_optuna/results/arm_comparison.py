@@ -540,8 +540,14 @@ class ValueComparison(ArmComparison):
 
     def _scope(self) -> str:
         if self.n_rows:
-            return f"{super()._scope()} (means of {self.n_rows} rows)"
+            return f"{super()._scope()} ({self.n_rows} rows)"
         return super()._scope()
+
+    def _about_data(self) -> list[str]:
+        if self.n_rows:
+            per = self.numbers.per
+            return [f"The rows of each {per} are averaged, so each {per} counts once."]
+        return []
 
     def _fields(self) -> dict[str, Any]:
         return {
