@@ -565,9 +565,12 @@ class Recheck(Printed):
         why_no_interval = numbers.confirmed.why_no_interval()
         if math.isnan(self.value):
             return f"{best}. {why_no_interval}"
+        about_value = why_no_interval or self._about_overstatement()
+        findings = [about_value, self._about_gain()]
+        if self._verdict() in ("worse", "replicates"):  # These verdicts are on the gain.
+            findings.reverse()
         sentences = [
-            why_no_interval or self._about_overstatement(),
-            self._about_gain(),
+            *findings,
             self._about_outliers(),
             numbers.confirmed.no_seed,
         ]

@@ -184,15 +184,16 @@ def values_figure(
 ) -> Figure:
     """Return a figure with a row for each arm: its values as dots, and their mean.
 
-    The arms in ``controls`` are grey.
+    The means of arms in ``controls`` are hollow.
     """
     series = []
     means = {}
-    colors = iter(range(len(values)))
+    caption = "Dots: single values. Squares: their means."
+    hollow = [label for label in values if label in controls]
+    if hollow:
+        caption = f"{caption} Hollow: {in_list(hollow)}."
     for row, (label, of_arm) in enumerate(values.items()):
-        color = None
-        if label not in controls:
-            color = next(colors)
+        mark: Mark = "hollow squares" if label in hollow else "squares"
         value_names = names or map(str, range(len(of_arm)))
         named_values = zip(value_names, of_arm, strict=False)
         finite_values = {name: value for name, value in named_values if math.isfinite(value)}
@@ -202,14 +203,14 @@ def values_figure(
             means[label] = mean(finite_values.values())
             mean_hover = f"{label}: {unit.value(means[label])}"
             x = [unit.scale * means[label]]
-            series += [dots, Series("", x, [row], "squares", hover=[mean_hover], color=color)]
+            series += [dots, Series("", x, [row], mark, hover=[mean_hover], color=0)]
     return Figure(
         key,
         best_mean(score, means, unit.value, lower_is_better=lower_is_better),
         unit.heading(score),
         "",
         series,
-        caption="Dots: single values. Squares: their means.",
+        caption=caption,
         rows=[*values],
         lower_is_better=lower_is_better,
     )

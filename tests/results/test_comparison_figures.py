@@ -72,8 +72,11 @@ def test_scores_are_drawn_by_seed_beside_the_baseline() -> None:
     assert [*figure.rows] == ["baseline", "greedy", "random_restart"]
     baseline, greedy, _ = (s.x for s in figure.series if s.mark == "points")
     assert np.subtract(greedy, baseline) == pytest.approx([1, 2])
-    means = [s.x[0] for s in figure.series if s.mark == "squares"]
-    assert means == pytest.approx([np.mean(baseline), np.mean(greedy), means[2]])
+    [mean] = (s.x[0] for s in figure.series if s.mark == "squares")
+    assert mean == pytest.approx(np.mean(greedy))
+    [of_baseline, _] = (s.x[0] for s in figure.series if s.mark == "hollow squares")
+    assert of_baseline == pytest.approx(np.mean(baseline))
+    assert "Hollow: baseline and random_restart." in figure.caption
 
 
 def test_the_trials_figure_shows_the_mean_best_so_far() -> None:

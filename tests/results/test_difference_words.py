@@ -153,7 +153,6 @@ class TestFigures:
         assert [*other_dots.x] == [0.3, 0.1, 0.5]
         assert [*dots.hover] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
         assert [*mean.x, *other_mean.x] == pytest.approx([0.15, 0.3])
-        assert (mean.color, other_mean.color) == (0, 1)
         assert figure.title == "Best mean value: 0.3000 (b)"
         nothing = values_figure("v", "value", {"a": [math.nan]}, PLAIN, lower_is_better=False)
         assert not nothing.series
