@@ -283,7 +283,7 @@ class ChangeLoop(Printed):
             return f"{n_made} of {n0} runs of the baseline are made; no candidate is judged yet."
         sentences = [
             self._why_given_up(),
-            f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept.",
+            f"{self._n_kept_in_words}.",
         ]
         if self._is_noisy:
             sentences.append(
@@ -302,6 +302,10 @@ class ChangeLoop(Printed):
         standard = Standard(*map(candidate.compared.get, Standard._fields))
         needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
         return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."
+
+    @property
+    def _n_kept_in_words(self) -> str:
+        return f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept"
 
     @property
     def _is_noisy(self) -> bool:
@@ -377,9 +381,13 @@ class ChangeLoop(Printed):
 
     def _figures(self) -> list[Figure]:
         """Return a figure of all candidates' means with their CIs, and the best version so far."""
+        title = self._finding
+        if self.n_judged:
+            best = f"{_short(self.best.label)}, {self._unit.value(self._mean(self.best))}"
+            title = f"{self._n_kept_in_words}; best mean: {best}"
         figure = Figure(
             "loop",
-            self._finding,
+            title,
             "candidate (0: the baseline)",
             self._unit.heading("value"),
             [self._best_so_far(), *self._points()],
