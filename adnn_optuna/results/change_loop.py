@@ -305,7 +305,7 @@ class ChangeLoop(Printed):
 
     @property
     def _n_kept_in_words(self) -> str:
-        return f"{self.n_kept} of {in_number(self.n_judged, 'candidate')} kept"
+        return f"The loop kept {self.n_kept} of {in_number(self.n_judged, 'candidate')}"
 
     @property
     def _is_noisy(self) -> bool:

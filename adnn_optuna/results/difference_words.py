@@ -253,8 +253,8 @@ def _equal_note(rows: Sequence[PairedDifference]) -> str:
     if not names:
         return ""
     return (
-        f"{named(names)}: all differences are equal, so the CI is at least as wide as the "
-        "smallest gap between two different values."
+        f"{named(names)}: all differences are equal. So the CI is widened by the smallest gap "
+        "between two values."
     )
 
 

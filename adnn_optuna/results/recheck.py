@@ -798,8 +798,8 @@ class Recheck(Printed):
         if math.isfinite(self.gain.low):
             if numbers.has_equal_differences:
                 return (
-                    f"All {n} differences are equal, so the CI of the gain is at least as wide as "
-                    "the smallest gap between two different values."
+                    f"All {n} differences are equal. So the CI of the gain is widened by the "
+                    "smallest gap between two values."
                 )
             if numbers.planned["sequential"] or not is_by_t(n, numbers.confirmed.n_claims):
                 return ""

@@ -55,7 +55,7 @@ def test_each_state_is_as_its_snapshot() -> None:
 def test_the_best_so_far_is_a_step_line_and_kept_changes_are_named() -> None:
     result = loop()
     [figure] = result.document().figures()
-    assert figure.title == "1 of 12 candidates kept; best mean: change 4, 0.93740"
+    assert figure.title == "The loop kept 1 of 12 candidates; best mean: change 4, 0.93740"
     best, *points = figure.series
     assert [*best.x] == [0, 5, 12]
     assert best.y[0] < best.y[1] == best.y[2]

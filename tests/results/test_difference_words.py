@@ -65,7 +65,7 @@ class TestWords:
         assert "equal values" not in notes("a few")
         values["copy"] = values["a"]
         assert "All 20 differences are 0 (" in notes("a copy")
-        assert "a vs copy: all differences are equal, so the CI is at least" in notes("a copy")
+        assert "a vs copy: all differences are equal. So the CI is widened" in notes("a copy")
 
     def test_a_line_has_an_interval_only_if_its_ends_are_finite(self) -> None:
         line = difference_line(difference(), ACCURACY)
