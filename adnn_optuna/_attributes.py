@@ -305,7 +305,6 @@ class RunRecord(TypedDict):
     began: str
     sampler: str
     limits: Limits
-    n_trials_before: Number
     stop_reason: str | None
     n_trials: Number | None
 

@@ -88,7 +88,6 @@ def store_study(
             "began": "2026-11-25T12:00:00+00:00",
             "sampler": sampler,
             "limits": {"max_time": None, "max_trial": len(values), "max_gain": None},
-            "n_trials_before": 0,
             "stop_reason": "max_trial",
             "n_trials": len(values),
         },

@@ -276,7 +276,7 @@ LOOK: Any = {
     "won": 3,
     "lost": 2,
 }
-RUN: Any = {"began": "now", "sampler": "tpe", "n_trials_before": 0, "stop_reason": None}
+RUN: Any = {"began": "now", "sampler": "tpe", "stop_reason": None}
 RUN |= {"n_trials": None, "limits": {"max_trial": 3}}
 CONFIRMED: Any = {"began": "now", "trial": 0, "seeds": [1], "arms": [0]}
 CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [

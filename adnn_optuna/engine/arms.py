@@ -49,7 +49,7 @@ class Arm:
     later: str = ""  # The cost of using the control's best result. {n} is its number of networks.
     # The settings that runs on new seeds copy from the best trial, or an empty tuple.
     copied_settings: str = "offsets"
-    rival: str = ""  # A control's name in the sentence that compares the best sampler with it.
+    claims_pair: bool = False  # A sentence compares the best sampler with this control.
     n_startup: int = 0  # The number of random trials before the sampler learns from results.
     replicate_share: float = 0.0  # The share of the arm's trials that are replicates.
 

@@ -68,10 +68,10 @@ class Loop:
     """Runs an opened study until it reaches a limit or ``stop`` is set.
 
     Other workers may run the same study. If proposals do not depend on values, ``n_threads``
-    trials run at once. ``prepare_threads`` returns the function that each thread calls first.
-    ``after_tell`` is called with each finished trial after the next read of the study. ``ends``
-    are stricter limits for a loop that is a part of a run. If ``is_run`` is False, the loop does
-    not store its limits or the reason of its end.
+    trials run at once. Each thread first calls ``initializer``. ``after_tell`` is called with each
+    finished trial after the next read of the study. ``ends`` are stricter limits for a loop that
+    is a part of a run. If ``is_run`` is False, the loop does not store its limits or the reason of
+    its end.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Loop:
         stop: threading.Event,
         *,
         n_threads: int | None = None,
-        prepare_threads: Callable[[], Callable[[], None] | None] = lambda: None,
+        initializer: Callable[[], None] | None = None,
         ends: list[Limit] | None = None,
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
@@ -91,7 +91,7 @@ class Loop:
         self._objective = objective
         self._limit_values = limits
         self._n_threads = n_threads
-        self._prepare_threads = prepare_threads
+        self._initializer = initializer
         self._storage: Any = study._storage
         self._stop = stop
         self._after_tell = after_tell
@@ -102,7 +102,7 @@ class Loop:
         if settings and is_run:
             self._sampler = settings["sampler"]
         self._run_began = datetime.now(UTC).isoformat()
-        self._n_done_before: int | None = None  # None until the first trial begins.
+        self._has_begun = False  # Whether this run began a trial.
         self._ends = callbacks_of(limits) if ends is None else ends
         n_at_once = 1
         if settings:
@@ -128,9 +128,7 @@ class Loop:
         self._read_study()
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
-        threads = futures.ThreadPoolExecutor(
-            self._n_threads or 1, "trials", self._prepare_threads()
-        )
+        threads = futures.ThreadPoolExecutor(self._n_threads or 1, "trials", self._initializer)
         try:
             with _owners.run_of_trials(self._study), lives, threads:
                 try:
@@ -182,11 +180,11 @@ class Loop:
         # The clock is read before the trials begin. So if training ends at the time limit, the
         # trial's stored time has reached the limit, too.
         work_began = time.monotonic() - self._observer.tally.elapsed
-        if self._n_done_before is None:
+        if not self._has_begun:
             # A killed run cannot store why it ended. So the reason of the earlier run is removed
             # now.
-            self._store_run(snapshot.n_done, None, None)
-            self._n_done_before = snapshot.n_done
+            self._store_run(None, None)
+            self._has_begun = True
         trials = self._begin(count, snapshot)
         if snapshot.is_refilled and snapshot.batch_size > 1:
             for trial in trials:
@@ -394,13 +392,13 @@ class Loop:
                 self._tell([trial], job.result(), work_began)
         self._open.clear()  # The next read ends all other trials of this run.
         snapshot = self._read_study()
-        if is_interrupt and self._n_done_before is not None:
+        if is_interrupt and self._has_begun:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
 
     def _end_run(self, reason: str, n_done: int) -> None:
         """Store why the run ended, if the run began trials."""
-        if self._n_done_before is not None:
-            self._store_run(self._n_done_before, reason, n_done)
+        if self._has_begun:
+            self._store_run(reason, n_done)
             return
         # An earlier run with the same limits may have died before it stored the reason, so this
         # run stores it.
@@ -408,7 +406,7 @@ class Loop:
         if is_open and last_limits(self._study) == self._limit_values:
             self._study.set_user_attr(STOP_REASON, reason)
 
-    def _store_run(self, n_done_before: int, reason: str | None, n_done: int | None) -> None:
+    def _store_run(self, reason: str | None, n_done: int | None) -> None:
         if self._sampler is None:
             return
         limits: Any = self._limit_values
@@ -416,7 +414,6 @@ class Loop:
             "began": self._run_began,
             "sampler": self._sampler,
             "limits": limits,
-            "n_trials_before": n_done_before,
             "stop_reason": reason,
             "n_trials": n_done,
         }

@@ -131,10 +131,6 @@ class Ending(NamedTuple):
     show_progress_bar: bool = False
 
 
-def _nothing() -> None:
-    """Do nothing, because threads need no preparation."""
-
-
 @dataclasses.dataclass(frozen=True)
 class RunPlan:
     """The plan for running one sampler or control on an objective in one study."""
@@ -148,9 +144,9 @@ class RunPlan:
     replicate_share: float = 0.0  # The share of the trials that are replicates.
     n_new_seeds: int = 0  # The number of evaluations on new seeds that ``max_time`` includes.
     first_step: str = ""  # One word for what the first trial waits for, for the progress bar.
-    # This function is called in the process that runs the study. Each thread of trials first calls
-    # the function that it returns.
-    prepare_threads: Callable[[], Callable[[], None] | None] = _nothing
+    # Returns the function that each thread of trials calls first. It is called in the process that
+    # runs the study.
+    initializer_of_threads: Callable[[], Callable[[], None]] | None = None
 
 
 class Searched(Attachable, Protocol[R_co]):

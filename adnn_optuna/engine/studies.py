@@ -280,13 +280,16 @@ def run_trials(
         # Replicates of an earlier run with lower limits do not count, so that the search may run
         # all its trials.
         until = min(until + _counts(study)[0], limits["max_trial"] or 0)
+    initializer = None
+    if plan.initializer_of_threads is not None:
+        initializer = plan.initializer_of_threads()
     search = Loop(
         study,
         plan.objective,
         limits,
         stop,
         n_threads=spec.n_threads,
-        prepare_threads=plan.prepare_threads,
+        initializer=initializer,
         ends=ends_before_new_seeds({**limits, "max_trial": until}, plan.n_new_seeds),
         after_tell=after_tell,
     )

@@ -271,7 +271,7 @@ _OF_NETWORKS = (
         objective=_of_shared_offset,
         is_control=True,
         spent="one offset for all layers",
-        rival="one offset for all layers",
+        claims_pair=True,
     ),
     NetworkArm(
         "ensemble",

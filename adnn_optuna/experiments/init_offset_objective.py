@@ -169,7 +169,7 @@ class InitOffsetObjective(NetworkObjective):
             n_threads=n_cores() + 1,
             ending=ending,
             first_step="" if is_compiled else "compiling",
-            prepare_threads=policy_of_caller,
+            initializer_of_threads=policy_of_caller,
         )
 
     def baseline_of(self, params: Params) -> Params:

@@ -614,9 +614,9 @@ class Comparison(Printed):
         """Return the claims on the best sampler against controls that do not search."""
         claims = []
         for row in self._rivals:
-            rival = self.numbers.controls[row.other][0].arm.rival
-            if rival and row.n_pairs:
-                claims.append(f"{row.arm} is {relation(row, labels=rival)}")
+            control = self.numbers.controls[row.other][0].arm
+            if control.claims_pair and row.n_pairs:
+                claims.append(f"{row.arm} is {relation(row, labels=control.spent)}")
         return claims
 
     def _about_control(self) -> list[str]:

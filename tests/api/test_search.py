@@ -753,14 +753,14 @@ class TestRuns:
             "max_gain": None,
             "max_stale": None,
         }
-        assert (first["n_trials_before"], first["n_trials"]) == (0, 2)
+        assert first["n_trials"] == 2
         assert second["limits"] == {
             "max_time": 1000,
             "max_trial": 4,
             "max_gain": None,
             "max_stale": None,
         }
-        assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
+        assert second["n_trials"] == 4
         assert [run["stop_reason"] for run in result.record.runs] == ["max_trial"] * 2
         settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}
         assert result.study.user_attrs["adnn:search"] == settings

@@ -42,7 +42,7 @@ def test_settings_are_everything_that_determines_the_values() -> None:
 def test_settings_list_the_runs_in_temporal_order() -> None:
     study = store_study("runs")
     [run] = settings(study)["runs"]
-    later = {**run, "began": "2026-11-26T10:00:00+00:00", "n_trials_before": 12}
+    later = {**run, "began": "2026-11-26T10:00:00+00:00"}
     earlier = {**run, "began": "2026-11-24T10:00:00+00:00"}
     for run_entry in (later, earlier):
         study.set_user_attr(f"{RUNS}/{run_entry['began']}-1", run_entry)
