@@ -10,9 +10,9 @@ import pytest
 import adnn_optuna as adnn
 
 HEAVY = ("keras", "pandas", "plotly", "sklearn", "tensorflow")
-# The largest number of nodes in the loaded syntax trees. The whole package has 152,000.
-N_NODES_OF_RECHECK = 49_400
-N_NODES_OF_FUNCTIONS = 69_000
+# The largest number of nodes in the loaded syntax trees. The whole package has 154,000.
+N_NODES_OF_RECHECK = 50_000
+N_NODES_OF_FUNCTIONS = 70_000
 HELPED = (*HEAVY, "jinja2", "numpy", "optuna", "pydantic", "rich", "scipy", "sqlalchemy")
 
 
