@@ -4,14 +4,12 @@
 Importing this module loads nothing but Typer.
 """
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, masked
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._files import check_output_file
-from adnn_optuna._units import as_argument
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 from adnn_optuna.cli import parsing
@@ -46,23 +44,7 @@ def search(
     options = opt.named(options, first, names)
     searched = opt.searched(function, objective)
     result: Any = adnn.search(searched, sampler, **options, **limits)
-    resumption = _resumption(result, options["storage"], function)
-    return out.Answer(result, resumption, function=function)
-
-
-def _resumption(result: Any, storage: str, function: str | None) -> dict[str, str]:
-    """Return the command that continues a search with twice the limit that ended it."""
-    from optuna.storages import InMemoryStorage
-
-    limit = result.record.budget.get(result.stop_reason)
-    if limit is None or isinstance(result.study._storage, InMemoryStorage):  # noqa: SLF001
-        return {}
-    command = ["adnn", "resume", *([function] if function else [])]
-    command += ["--study-name", result.study.study_name]
-    if storage != opt.DEFAULT_STORAGE:
-        command += ["--storage", masked(storage)]
-    command += [opt.as_option(result.stop_reason), f"{2 * limit:.15g}"]
-    return {"go_on": shlex.join(command)}
+    return out.Answer(result, function=function)
 
 
 def resume(
@@ -87,7 +69,6 @@ def resume(
       adnn resume module:objective --study-name module:objective-annealing
     """
     from adnn_optuna.engine import kinds, storages
-    from adnn_optuna.results.study import StudyResult
 
     objective = None
     if function:
@@ -101,10 +82,7 @@ def resume(
             f"--study-name must be a search of a network for --contract; got {study_name!r}."
         )
     result = adnn.resume(opened, study_name, objective=objective, **options, **limits)
-    resumption = {}
-    if isinstance(result, StudyResult):
-        resumption = _resumption(result, storage, function)
-    return out.Answer(result, resumption, function=function)
+    return out.Answer(result, function=function)
 
 
 def compare(
@@ -177,7 +155,7 @@ def report(
     check_output_file("--output", output, ".html")
     result = load_result(storage, study_name)
     result.report(output)
-    return out.Answer(result, {"read_it": str(output)})
+    return out.Answer(result, {"report": output})
 
 
 def contract(
@@ -216,7 +194,7 @@ def contract(
     result: Any = result_of(records.read_record(study), objective)
     written = result.contract(data="embed" if embed_data else None)
     written.save(output)
-    return out.Answer(written, {"check_it": f"adnn verify {as_argument(str(output))}"})
+    return out.Answer(written, {"contract": output})
 
 
 def audit(file: Annotated[Path, "A .keras file that model.save wrote."]) -> out.Answer:

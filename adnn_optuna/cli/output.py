@@ -30,7 +30,7 @@ class File(NamedTuple):
     Attributes:
         suffix: The suffix of the file's name.
         help: The help of the option.
-        use: The key of the file's name in JSON, such as ``"read_it"``.
+        use: What to do with the file. The file's name follows.
     """
 
     suffix: str
@@ -38,23 +38,19 @@ class File(NamedTuple):
     use: str
 
 
-USES = {
-    "go_on": "To continue the search, run",
-    "check_it": "To check the contract, run",
-    "see_it": "To see the figure, open",
-    "read_it": "To read the report, open",
-}
-"""The purpose of each command or file. The keys are those in JSON."""
-
 FILES = {
     "contract": File(
         ".json",
         "Write the result as a contract (.json), which adnn verify checks, and the trained "
         "weights beside it (.npz).",
-        "check_it",
+        "To check the contract, run adnn verify",
     ),
-    "plot": File(".html", "The .html file for the figure.", "see_it"),
-    "report": File(".html", "The .html file for a report, all figures included.", "read_it"),
+    "plot": File(".html", "The .html file for the figure.", "To see the figure, open"),
+    "report": File(
+        ".html",
+        "The .html file for a report, all figures included.",
+        "To read the report, open",
+    ),
 }
 
 
@@ -147,44 +143,41 @@ def say(text: str) -> None:
 
 
 class Answer(NamedTuple):
-    """A command's result with hints, such as the names of written files, and the exit code."""
+    """A command's result, the files that it wrote by their kind in FILES, and the exit code."""
 
     facts: Any
-    more: dict[str, str] = {}  # noqa: RUF012 - the dictionary is never changed.
+    written: dict[str, Path] = {}  # noqa: RUF012 - the dictionary is never changed.
     code: int = 0
     function: str | None = None  # The name of the user's function.
 
 
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the requested files, and show the result and the files' names."""
-    facts, more, code, function = answer
-    requested = {what: file for what, file in files.items() if file is not None}
-    more = dict(more)
-    for what, path in requested.items():
-        more[FILES[what].use] = str(path)
+    facts, written, code, function = answer
+    requested = {kind: path for kind, path in files.items() if path is not None}
+    paths = {kind: str(path) for kind, path in (written | requested).items()}
     try:
-        if file := requested.get("contract"):
+        if "contract" in requested:
             contract = facts.contract()
-            contract.save(file)
-            more["check_it"] = f"adnn verify {as_argument(str(file))}"
+            contract.save(requested["contract"])
             # Making the contract stored the test scores and the results on new seeds, so nothing
             # is trained here.
             facts = facts.confirm() if "confirmation" in contract.content else facts.test()
     finally:
         # A `finally` block shows the result even if the contract cannot be made.
         if in_json:
-            show(as_json(verb, facts, function, next=more))
+            show(as_json(verb, facts, function, files=paths))
         else:
-            writes_report = FILES["report"].use in more
             has_report = "report" in files
+            writes_report = "report" in paths
             text = as_text(facts, function, has_report=has_report, writes_report=writes_report)
             print(text, flush=True)
         if "plot" in requested:
             write_text(requested["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "report" in requested:
             facts.report(requested["report"])
-    if more and not quiet:
-        sentences = [f"{USES[use]} {how}" for use, how in more.items()]
+    if paths and not quiet:
+        sentences = [f"{FILES[kind].use} {as_argument(path)}" for kind, path in paths.items()]
         say("\n".join(["", *sentences]))
     if code:
         raise typer.Exit(code)

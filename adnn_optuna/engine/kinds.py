@@ -65,11 +65,13 @@ FUNCTION: Kind[Any] = Kind(
     "engine.records.FunctionRecord",
     "results.function_search.FunctionSearch",
     fix="does not store its function. To continue it, pass the function to resume, or run "
-    "adnn resume MODULE:FUNCTION. To recheck it, pass evaluate=FUNCTION.",
+    "adnn resume MODULE:FUNCTION. To recheck it, call recheck, or adnn recheck, with "
+    "evaluate=FUNCTION, a function (trial, seed).",
 )
 OTHER: Kind[Any] = Kind(
-    fix="does not store its objective. To continue it, use study.optimize. To recheck it, pass "
-    "evaluate=FUNCTION, a function (trial, seed).",
+    fix="does not store its objective. To continue it, use study.optimize. To recheck it, call "
+    "recheck, or adnn recheck, with evaluate=FUNCTION, a function (trial, "
+    "seed).",
 )
 RECHECK: Kind[Any] = Kind(read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck")
 MODELS: Kind[Any] = Kind(

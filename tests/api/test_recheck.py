@@ -599,7 +599,7 @@ class TestWrongInput:
         study = make_study()
         for wrong, sentence in [
             ({"evaluate": 3}, r"^evaluate must be .* or \(trial, seed\); got 3 of type int.$"),
-            ({"evaluate": None}, r"pass evaluate=FUNCTION, a function \(trial, seed\)"),
+            ({"evaluate": None}, r"recheck, with evaluate=FUNCTION, a function \(trial, seed\)"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),

@@ -44,10 +44,7 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
         {
             "study_name": "mine",
             "gain": 0.0,
-            "next": {
-                "go_on": "adnn resume --study-name mine --max-trial 4",
-                "read_it": "again.html",
-            },
+            "files": {"report": "again.html"},
         },
     ),
     "resume": (
@@ -90,7 +87,7 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "report": (["--study-name", "c"], {"study_name": "c", "seeds": [0, 1, 2]}),
     "contract": (
         ["--study-name", "mine", "--output", "mine.json"],
-        {"next": {"check_it": "adnn verify mine.json"}},
+        {"files": {"contract": "mine.json"}},
     ),
     "verify": (["first.json"], {"status": "exact", "new_seeds": None}),
     "audit": (["model.keras"], {"layers": []}),
@@ -162,7 +159,7 @@ def test_a_command_writes_only_documented_json_and_the_requested_files(
     printed = strictly(capsys.readouterr().out)
     assert {
         "verb",
-        "next",
+        "files",
         "title",
         "verdict",
         "conclusion",
