@@ -42,7 +42,7 @@ class Arm:
     is_control: bool = False  # The arm uses compute without a search.
     ends_by_itself: bool = False  # The sampler runs out of proposals.
     starts_at_baseline: bool = False  # The first trial is the baseline network.
-    is_batched: bool = False  # Proposals do not depend on results.
+    ignores_values: bool = False  # Proposals do not depend on values.
     # The control's use of compute, as the subject of a sentence, such as "one longer training
     # run".
     spent: str = ""
@@ -96,7 +96,7 @@ SAMPLERS: dict[str, Arm] = {
             help="the paper's walk",
             starts_at_baseline=True,
             ends_by_itself=True,
-            is_batched=True,
+            ignores_values=True,
         ),
         Arm(
             GREEDY_IMPROVING,
@@ -115,14 +115,14 @@ SAMPLERS: dict[str, Arm] = {
             RANDOM,
             keyed(samplers.RandomSampler),
             help="offsets at random",
-            is_batched=True,
+            ignores_values=True,
         ),
         Arm(
             "qmc",
             # QMCSampler counts its trials in the study, so all trials have one seed.
             lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
-            is_batched=True,
+            ignores_values=True,
         ),
         Arm(
             "tpe",

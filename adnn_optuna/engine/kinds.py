@@ -21,6 +21,8 @@ class Kind(Generic[R_co]):
     # The class of a study's result. Its arguments are the record and the objective, if it is
     # known.
     result: str = "results.study.StudyResult"
+    # Returns a comparison's notes on its runs.
+    notes_on_runs: str = "results.study.notes_on_runs"
     objective: str = ""  # Rebuilds the objective from a study and a data folder.
     variance: str = ""  # The class that redraws the randomness of the objective.
     read: str = ""  # Reads the result of evaluations from their study.
@@ -52,18 +54,20 @@ def loaded(path: str) -> Any:
 
 
 NETWORKS: Kind[Any] = Kind(
-    "experiments.records.NetworkRecord",
-    "experiments.search.SearchResult",
-    "experiments.init_offset_objective.objective_from_study",
-    "experiments.models.RedrawnObjective",
+    record="experiments.records.NetworkRecord",
+    result="experiments.search.SearchResult",
+    notes_on_runs="experiments.search.notes_on_runs",
+    objective="experiments.init_offset_objective.objective_from_study",
+    variance="experiments.models.RedrawnObjective",
 )
 TRAINED_MODELS = "experiments.models.TrainedModels"
 """The class of compared models that are Keras models."""
 EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 """The function that counts earlier test-set evaluations of the same samples in other studies."""
 FUNCTION: Kind[Any] = Kind(
-    "engine.records.FunctionRecord",
-    "results.function_search.FunctionSearch",
+    record="engine.records.FunctionRecord",
+    result="results.function_search.FunctionSearch",
+    notes_on_runs="results.function_search.notes_on_runs",
     fix="does not store its function. To continue it, pass the function to resume, or run "
     "adnn resume MODULE:FUNCTION. To recheck it, call recheck, or adnn recheck, with "
     "evaluate=FUNCTION, a function (trial, seed).",

@@ -96,7 +96,7 @@ class StudySpec:
         trials must not count.
         """
         ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
-        if not self.arm.is_batched or ends_early or self.pruner:
+        if not self.arm.ignores_values or ends_early or self.pruner:
             return None
         return min(self.plan.batch_size, self.plan.n_threads)
 

@@ -241,7 +241,7 @@ _OF_NETWORKS = (
         help="new random weights instead of offsets, which show selection bias",
         starts_at_baseline=True,
         objective=lambda objective, _: objective.replace(space=RESTARTS),
-        is_batched=True,
+        ignores_values=True,
         copied_settings="",
     ),
     NetworkArm(

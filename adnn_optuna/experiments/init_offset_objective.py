@@ -157,7 +157,7 @@ class InitOffsetObjective(NetworkObjective):
         n_at_once: Any = batch_size
         if batch_size == "auto":
             n_at_once = 1
-            if arm.is_batched and has_one_network:
+            if arm.ignores_values and has_one_network:
                 n_at_once = objective.trainer.n_at_once()
         n_at_once = as_integer("batch_size", n_at_once, below=TOO_MANY)
         is_compiled = not has_one_network or objective.trainer.is_compiled

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ from adnn_optuna.results.difference_words import test_set_note, times
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.sentences import study_command, unseen_notes
 from adnn_optuna.results.study import (
+    NotesOnRuns,
     StudyResult,
     gain_figure,
     places_figure,
@@ -95,7 +96,6 @@ class SearchResult(StudyResult):
     _objective: NetworkObjective | None = None
 
     _baseline: ClassVar[str] = "the network without offsets"
-    _scope_of_runs: ClassVar[str] = "All results are for this data set and this training."
 
     @property
     def test_baseline(self) -> float:
@@ -428,16 +428,14 @@ class SearchResult(StudyResult):
             "confirmation": self.confirmation,
         }
 
-    @classmethod
-    def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return notes on runs whose networks are not shown to have learned anything."""
-        return chance_notes(cast("Sequence[NetworkRecord]", runs))
 
-    @classmethod
-    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return the notes on the data of a comparison."""
-        networks = cast("Sequence[NetworkRecord]", runs)
-        return [*_notes_on_examples(networks[0]), *data_notes(networks)]
+def notes_on_runs(runs: Sequence[NetworkRecord]) -> NotesOnRuns:
+    """Return a comparison's notes on its networks and data."""
+    return NotesOnRuns(
+        most_important=chance_notes(runs),
+        others=[*_notes_on_examples(runs[0]), *data_notes(runs)],
+        scope="All results are for this data set and this training.",
+    )
 
 
 def _compare_step(record: SearchRecord) -> Step:

@@ -21,6 +21,7 @@ from adnn_optuna._units import (
     in_number,
     score_in_words,
 )
+from adnn_optuna.engine.kinds import kind_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -64,7 +65,13 @@ from adnn_optuna.results.difference_words import (
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.plan import Plan
 from adnn_optuna.results.sentences import MAKE_THE_REST, NAME_A_VALUE, settings_fields
-from adnn_optuna.results.study import StudyResult, bests_so_far, gains_so_far, why_no_best_trial
+from adnn_optuna.results.study import (
+    NotesOnRuns,
+    StudyResult,
+    bests_so_far,
+    gains_so_far,
+    why_no_best_trial,
+)
 from adnn_optuna.results.value_figures import best_mean, values_figure
 from adnn_optuna.stats.paired_differences import (
     MARGIN,
@@ -724,14 +731,16 @@ class Comparison(Printed):
         return unit.heading(heading.strip()).replace(" ", "\n", 1)
 
     def _notes(self) -> list[str]:
-        notes = self._result_class._first_notes(self.numbers.runs)
+        kind = kind_of(self.numbers.any_record.attrs)
+        on_runs: NotesOnRuns = kind.load("notes_on_runs")(self.numbers.runs)
+        notes = list(on_runs.most_important)
         if not self.numbers.is_complete:
             n_declared = len(self.numbers.declaration["seeds"])
             done = f"{self.numbers.n_done} of {n_declared} declared seeds are done"
             notes.append(Caution(f"Not complete: {done}."))
         notes.append(_ABOUT[self.numbers.reference_name])
         notes += self._notes_on_differences()
-        notes += [*self._result_class._notes_on_runs(self.numbers.runs), *self._notes_on_arms()]
+        notes += [*on_runs.others, *self._notes_on_arms()]
         if rows := self.numbers.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             sentence = (
@@ -740,11 +749,7 @@ class Comparison(Printed):
             )
             notes.append(Detail(sentence))
         notes += other_comparisons_note("The same objective is", self.like)
-        return [*notes, self._result_class._scope_of_runs]
-
-    @property
-    def _result_class(self) -> type[StudyResult]:
-        return type(next(iter(self.results.values()))[0])
+        return [*notes, on_runs.scope]
 
     @property
     def _design(self) -> Validity:

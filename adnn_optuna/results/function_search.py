@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import ANNEALING, RANDOM
 from adnn_optuna._units import Estimate, Unit, all_of, capitalized, in_number, params_in_words
-from adnn_optuna.engine.records import FunctionRecord, SearchRecord
+from adnn_optuna.engine.records import FunctionRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
     FUNCTION,
@@ -28,7 +28,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.results.confirmed_value import ConfirmedValue
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.sentences import failures_note
-from adnn_optuna.results.study import StudyResult, selection_bias
+from adnn_optuna.results.study import NotesOnRuns, StudyResult, selection_bias
 from adnn_optuna.samplers._replicates import replicate_of
 
 _ABOUT_BUDGETS = Detail(
@@ -292,18 +292,17 @@ class FunctionSearch(StudyResult):
             "replicates": self.replicates,
         }
 
-    @classmethod
-    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:
-        """Return the notes on a comparison's runs: on new seeds, failures and budgets."""
-        functions = [run for run in runs if isinstance(run, FunctionRecord)]
-        values = [value for run in functions for value in run.new_values]
-        n_failed = sum(map(math.isnan, values))
-        what = "evaluations on new seeds"
-        return [
-            _note_on_new_seeds(functions[0].n_new_seeds),
-            failures_note(n_failed, len(values), what, functions[0].failed),
-            _ABOUT_BUDGETS,
-        ]
+
+def notes_on_runs(runs: Sequence[FunctionRecord]) -> NotesOnRuns:
+    """Return a comparison's notes on its runs: on new seeds, failures and budgets."""
+    values = [value for run in runs for value in run.new_values]
+    n_failed = sum(map(math.isnan, values))
+    notes = [
+        _note_on_new_seeds(runs[0].n_new_seeds),
+        failures_note(n_failed, len(values), "evaluations on new seeds", runs[0].failed),
+        _ABOUT_BUDGETS,
+    ]
+    return NotesOnRuns(others=notes)
 
 
 def _note_on_new_seeds(n: int) -> str:

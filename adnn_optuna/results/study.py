@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -47,6 +47,19 @@ _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
 _FEWEST_TRIALS = 10  # With fewer trials, it is unknown which parameters matter.
 
 
+class NotesOnRuns(NamedTuple):
+    """A comparison's notes on the data and values of its runs."""
+
+    most_important: Sequence[str] = ()
+    others: Sequence[str] = ()
+    scope: str = "All results are for this objective."
+
+
+def notes_on_runs(_: Sequence[SearchRecord]) -> NotesOnRuns:
+    """Return a comparison's notes on its runs."""
+    return NotesOnRuns()
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class StudyResult(Printed):
     """The result of any Optuna study: its best trial and its gain, which may be selection bias.
@@ -59,7 +72,6 @@ class StudyResult(Printed):
     _objective: Any = None  # The objective, or None if it is unknown.
 
     _baseline: ClassVar[str] = "the first trial"
-    _scope_of_runs: ClassVar[str] = "All results are for this objective."
 
     @property
     def study(self) -> optuna.Study:
@@ -97,16 +109,6 @@ class StudyResult(Printed):
         is None.
         """
         return self.record.stop_reason
-
-    @classmethod
-    def _first_notes(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
-        """Return the most important notes on the runs of a comparison."""
-        return []
-
-    @classmethod
-    def _notes_on_runs(cls, runs: Sequence[SearchRecord]) -> list[str]:  # noqa: ARG003
-        """Return the notes on the data and values of a comparison's runs."""
-        return []
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
