@@ -64,7 +64,8 @@ if TYPE_CHECKING:
 _REPLICATES = 0.2
 _FEWEST_TO_REPLICATE = 50
 _NEW_SEEDS_OF_COMPARED = 5
-_ARMS = Arms(SAMPLERS, ("tpe", ANNEALING), RANDOM, pruner=MedianPruner())
+ARMS = Arms(SAMPLERS, ("tpe", ANNEALING), RANDOM, pruner=MedianPruner())
+"""The samplers with which a function's search can be compared."""
 
 
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
@@ -141,7 +142,7 @@ class FunctionObjective:
 
     kind: ClassVar[Kind[Any]] = FUNCTION
     metric: ClassVar[str] = "value"
-    arms: ClassVar[Arms] = _ARMS
+    arms: ClassVar[Arms] = ARMS
     # A user's function may not be safe in several threads.
     n_studies_at_once: ClassVar[int] = 1
     draws_data: ClassVar[bool] = True

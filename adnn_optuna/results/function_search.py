@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import ANNEALING, RANDOM
 from adnn_optuna._units import Estimate, Unit, all_of, capitalized, in_number, params_in_words
+from adnn_optuna.engine.functions import ARMS
 from adnn_optuna.engine.records import FunctionRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import (
@@ -327,9 +327,11 @@ def _compare_step(record: FunctionRecord, function: str, catch: str) -> Step:
     if not record.is_minimized:
         arguments.insert(0, 'direction="maximize"')
         options += ["--direction", "maximize"]
-    # A comparison includes these two by default.
-    if record.sampler not in ("", ANNEALING, RANDOM):
-        arguments.insert(0, repr(record.sampler))
+    has_own_sampler = record.sampler not in ("", *ARMS.named)
+    if has_own_sampler:
+        arguments.insert(0, "your sampler")
+    elif record.sampler not in ("", *ARMS.defaults, ARMS.reference):
+        arguments.insert(0, f"[{record.sampler!r}]")
         options += ["--samplers", record.sampler]
     if record.resampled is not None:
         arguments.append(f"resampled={record.resampled}")
@@ -339,10 +341,13 @@ def _compare_step(record: FunctionRecord, function: str, catch: str) -> Step:
         options += ["--failed", str(record.failed)]
     if catch:
         arguments.append(f"catch={catch}")
+    advice = Advice(f"Call adnn.compare with your objective, {', '.join(arguments)}.")
+    if has_own_sampler:
+        return Step(advice)
     if url := storage_url(record.study._storage):
         options += ["--storage", url]
     in_shell = shlex.join(["adnn", "compare", FUNCTION, *options])
-    in_python: str = Advice(f"Call adnn.compare with your objective, {', '.join(arguments)}.")
+    in_python: str = advice
     if function:
         in_python = f"adnn.compare({function}, {', '.join(arguments)})"
     return Step(in_python, in_shell)

@@ -132,6 +132,20 @@ class TestSearch:
         minimized = search(max_trial=8, confirm=2).document().next_step
         assert minimized.python == "adnn.compare(noisy, max_trial=8)"
 
+    @pytest.mark.parametrize("sampler", ["tpe", "annealing", "random", "cmaes"])
+    def test_the_next_step_compares_any_named_sampler(self, sampler: str) -> None:
+        result = search(sampler=sampler, max_trial=4, confirm=2, replicate=0.0)
+        next_step = result.document().next_step
+        comparison = eval(next_step.python, {"adnn": adnn, "noisy": noisy})
+        assert {sampler, "random"} <= comparison.results.keys()
+
+    def test_the_next_step_with_an_own_sampler_is_advice(self) -> None:
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        step = search(sampler=sampler, max_trial=4, confirm=2).document().next_step
+        assert step.label(step.python) == "Advice"
+        assert "your sampler" in step.python
+        assert step.in_shell == step.python
+
     def test_the_next_step_compares_in_the_same_storage(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'a.db'}"
         step = search(max_trial=8, confirm=2, storage=url).document().next_step
