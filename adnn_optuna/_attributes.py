@@ -367,7 +367,7 @@ class Baseline(TypedDict):
 class RecheckSettings(TypedDict):
     """A recheck of a study: its arguments, and the trials that it evaluates.
 
-    ``compared`` has the baseline (or None) for each of the ``candidates``. ``resampled`` has the
+    ``baselines`` has the baseline (or None) for each of the ``candidates``. ``resampled`` has the
     numbers of training and test examples, if seeds redraw splits.
     """
 
@@ -382,7 +382,7 @@ class RecheckSettings(TypedDict):
     is_seeded: bool
     draws_data: bool
     candidates: Annotated[list[Parameter], finder("a list of at least one", bool)]
-    compared: list[Baseline | None]
+    baselines: list[Baseline | None]
 
 
 class EvaluatedModels(TypedDict):
@@ -458,13 +458,13 @@ class StoredCandidate(TypedDict):
 class Planned(TypedDict):
     """The plan to confirm a best trial: the number of new seeds, and the trial's rank.
 
-    The plan is ``sequential`` if the number of seeds was increased later. ``rank`` is the number
+    ``is_raised`` says whether a later call increased the number of seeds. ``rank`` is the number
     of planned best trials directly after this trial was planned, including this trial. So the k-th
     planned trial has at least rank k. Before the trials are counted, ``rank`` is 0.
     """
 
     seeds: Count
-    sequential: bool
+    is_raised: bool
     rank: Count
 
 
@@ -494,7 +494,7 @@ def planned_of(attrs: Attributes, number: int) -> Planned | None:
     n_seeds = max(plan["seeds"] for plan in plans)
     ranks = [plan["rank"] for plan in plans if plan["rank"]]
     rank = min(ranks, default=len(planned_numbers(attrs)))
-    return {"seeds": n_seeds, "sequential": len(plans) > 1, "rank": rank}
+    return {"seeds": n_seeds, "is_raised": len(plans) > 1, "rank": rank}
 
 
 NEW_SEED_NAMES = ("trial", "seed")

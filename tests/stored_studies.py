@@ -190,7 +190,7 @@ def store_confirmation(
         began = f"2026-11-25T14:{i:02}:00+00:00"
         declared = {"began": began, "trial": trial, "seeds": seeds, "arms": [*accuracies]}
         study.set_user_attr(f"adnn:confirmed/{trial}", declared)
-        planned = {"seeds": n, "sequential": False, "rank": i + 1}
+        planned = {"seeds": n, "is_raised": False, "rank": i + 1}
         study.set_user_attr(f"adnn:planned/{trial}/{n}", planned)
     for arm, values in accuracies.items():
         for seed, value in zip(seeds, values, strict=True):

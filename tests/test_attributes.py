@@ -202,7 +202,7 @@ WRONG: dict[str, Any] = {
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
     stored.COMPARISON: {
         "seeds": {},
-        "sequential": False,
+        "is_raised": False,
         "after_fixed": False,
         "arms": {},
         "arguments": {},
@@ -215,7 +215,7 @@ WRONG: dict[str, Any] = {
     stored.VARIANCE: {"n": 4},
     stored.VIOLATED: 1,
     stored.RESAMPLED: [75],
-    stored.PLANNED: {"seeds": -1, "sequential": False, "rank": 1},
+    stored.PLANNED: {"seeds": -1, "is_raised": False, "rank": 1},
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
     stored.FAILED: "0",

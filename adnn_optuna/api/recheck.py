@@ -181,7 +181,7 @@ def recheck(
         "is_seeded": searched.is_seeded,
         "draws_data": searched.draws_data,
         "candidates": [trial.number for trial in candidates],
-        "compared": baselines,
+        "baselines": baselines,
     }
     storage = call.storage
     if storage is None:
@@ -215,11 +215,12 @@ def _needed_of(numbers: RecheckNumbers, recheck_study: optuna.Study) -> NeededOf
 
     def needed_of(made: Mapping[Evaluation, float]) -> list[Evaluation]:
         if not confirming and made.keys() >= {*numbers.choosing}:
-            chosen = dataclasses.replace(numbers, evaluations=made)
-            assert chosen.trial is not None, "All evaluations that choose are made."
-            n_seeds = numbers.settings["confirm"]
-            planned = plan_seeds(recheck_study, chosen.trial.number, n_seeds)
-            confirming.extend(dataclasses.replace(chosen, planned=planned).confirming)
+            with_choice = dataclasses.replace(numbers, evaluations=made)
+            assert with_choice.trial is not None, "All evaluations that choose are made."
+            chosen = with_choice.trial.number
+            planned = plan_seeds(recheck_study, chosen, numbers.settings["confirm"])
+            with_plan = dataclasses.replace(with_choice, plans={chosen: planned})
+            confirming.extend(with_plan.confirming)
         return numbers.choosing + confirming
 
     return needed_of
@@ -281,19 +282,20 @@ def _numbers_of(read: StudyRead, recheck_study: optuna.Study) -> RecheckNumbers:
             f"Study {read.study.study_name!r} must have the trials of its recheck; got no trial "
             f"{min(missing)}. Call recheck again."
         )
-    numbers = RecheckNumbers(
+    plans = {}
+    for number in settings["candidates"]:
+        planned = planned_of(attrs, number)
+        if planned is not None:
+            plans[number] = planned
+    return RecheckNumbers(
         settings,
         stored_evaluations(recheck_study, NEW_SEED_NAMES),
         completed,
         maximize=read.maximize,
         metric=_metric_of(read),
         experiment=_experiment_of(read),
-        planned={"seeds": settings["confirm"], "sequential": False, "rank": 1},
+        plans=plans,
     )
-    if numbers.trial is None:
-        return numbers
-    planned = planned_of(attrs, numbers.trial.number)
-    return dataclasses.replace(numbers, planned=planned or numbers.planned)
 
 
 def _metric_of(read: StudyRead) -> str:

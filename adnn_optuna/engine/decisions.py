@@ -197,10 +197,7 @@ def _n_ahead(trial: Unfinished, live: list[Unfinished]) -> int:
 
 
 class Observer:
-    """Reads a study for a worker.
-
-    ``is_refilled`` and ``batch_size`` are as in :class:`Snapshot`.
-    """
+    """Reads a study for a worker. ``batch_size`` is the number of trials of a round."""
 
     def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
         self._study = study

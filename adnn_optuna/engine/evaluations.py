@@ -75,7 +75,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
     before = planned_of(study.user_attrs, number)
     if before is not None and count <= before["seeds"]:
         return before
-    planned: Planned = {"seeds": count, "sequential": before is not None, "rank": 0}
+    planned: Planned = {"seeds": count, "is_raised": before is not None, "rank": 0}
     if before is not None:
         planned["rank"] = before["rank"]
         logger.warning(

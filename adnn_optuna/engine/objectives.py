@@ -53,7 +53,8 @@ class Outcome:
     """The end of a trial.
 
     The status ``"timeout"`` means that any limit ended the trial. The status ``"stopped"`` means
-    that the user stopped it. Trials with these statuses are not told.
+    that the user stopped it. A stopped trial is not told. A timed-out trial is told as pruned and
+    then enqueued again, so that a resumed study repeats it.
     """
 
     status: Status

@@ -351,7 +351,7 @@ class FunctionRecord(SearchRecord):
     @property
     def planned(self) -> Planned:
         """The plan of new seeds for the best trial, and whether it was extended later."""
-        default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
+        default: Planned = {"seeds": self.n_new_seeds, "is_raised": False, "rank": 1}
         return self._stored_plan or default
 
     @property

@@ -57,7 +57,7 @@ _AS_COMPARED = Ending(is_compared=True)
 class StudySpec:
     """A study to search. If ``name`` is None, the study gets a new name.
 
-    Wrong arguments raise errors. An existing study keeps its batch size.
+    Wrong arguments raise errors. If trials run in rounds, an existing study keeps its batch size.
     """
 
     # The user's objective. A control's trials evaluate a different objective, which is in `plan`.

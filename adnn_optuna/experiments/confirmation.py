@@ -68,7 +68,7 @@ from adnn_optuna.stats.example_scores import (
     score_estimate,
     variance_of_mean,
 )
-from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.sequential import ALPHA, n_claims_of_rank
 
 FEWEST_SEEDS = 6  # With fewer pairs, no CI by sign flips is finite.
 
@@ -551,7 +551,7 @@ def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
 
 def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     """Return the confirmation that follows from its training runs."""
-    n_claims = 2 ** (runs.rank - 1)
+    n_claims = n_claims_of_rank(runs.rank)
     values = runs.values
     n_examples = runs.baseline_scores.shape[1]
     level = 1 - ALPHA / n_claims

@@ -33,7 +33,7 @@ from adnn_optuna.experiments.records import BASELINE_ARM, BEST_ARM
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.intervals import student_half_width
-from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.sequential import ALPHA, n_claims_of_rank
 
 FEWEST_PAIRS = 20
 """The minimum number of pairs that a verifier trains. Fewer pairs would not reveal large forged
@@ -83,7 +83,7 @@ def claimed_confirmation(contract: Json) -> Confirmation | None:
     entries = contract.get("confirmation")
     if entries is None:
         return None
-    level = 1 - ALPHA / 2 ** (entries["rank"] - 1)
+    level = 1 - ALPHA / n_claims_of_rank(entries["rank"])
     return as_confirmation({**entries, "trial": contract["study"]["best_trial"], "level": level})
 
 
@@ -122,7 +122,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
     ]
     replication = Estimate(0.0, 0.0, 0.0)
     if n_gains:
-        replication = mean_gain(claimed.gains, 2 ** (claimed.rank - 1))
+        replication = mean_gain(claimed.gains, n_claims_of_rank(claimed.rank))
     pairs = zip(claimed.replication, replication, strict=True)
     expectations += [("replication", *pair, 1e-9) for pair in pairs]
     for name, value, expected, tolerance in expectations:

@@ -70,6 +70,7 @@ from adnn_optuna.results.study import (
 from adnn_optuna.results.value_figures import NewValues, selection_figure
 from adnn_optuna.stats.intervals import chance_limit, n_counted
 from adnn_optuna.stats.paired_differences import NORMAL, fewest_pairs, is_by_t
+from adnn_optuna.stats.sequential import n_claims_of_rank
 
 if TYPE_CHECKING:
     import keras
@@ -505,7 +506,7 @@ def confirmation_notes(record: NetworkRecord, confirmation: Confirmation) -> lis
         notes.append(Caution(f"No CI of the replication: {n_needed} new seeds are needed."))
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes += unseen_notes(len(confirmation.seeds))
-    n_claims = 2 ** (confirmation.rank - 1)
+    n_claims = n_claims_of_rank(confirmation.rank)
     if math.isfinite(replication.low) and is_by_t(len(confirmation.seeds), n_claims):
         notes.append(f"The CI of the replication is Student's t, assuming {NORMAL}.")
     n_earlier = len(confirmation.earlier)

@@ -26,6 +26,7 @@ from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
     ALPHA,
     fewest_sequential_pairs,
+    n_claims_of_rank,
     sequential_ends,
 )
 from adnn_optuna.stats.spread import has_few_values
@@ -69,13 +70,13 @@ class ConfirmedValue:
     @property
     def n_claims(self) -> int:
         """The divisor of the error rate, because other configurations were confirmed earlier."""
-        return int(2 ** (self.planned["rank"] - 1))
+        return n_claims_of_rank(self.planned["rank"])
 
     @property
     def level(self) -> float:
         """The level of the CI, such as 0.95."""
         n_claims = self.n_claims
-        if self.planned["sequential"]:
+        if self._is_raised:
             n_claims *= AFTER_FIXED
         return 1 - ALPHA / n_claims
 
@@ -90,13 +91,17 @@ class ConfirmedValue:
         estimate = mean_interval(
             self.values,
             n_claims=self.n_claims,
-            sequential=self.planned["sequential"],
+            is_raised=self._is_raised,
             resampled=self.resampled,
         )
         has_interval = self._is_complete and not self._has_unplanned_splits
         if has_interval:
             return estimate
         return Estimate(estimate.value)
+
+    @property
+    def _is_raised(self) -> bool:
+        return self.planned["is_raised"]
 
     @property
     def _is_complete(self) -> bool:
@@ -108,7 +113,7 @@ class ConfirmedValue:
 
         There is no CI in this case, because a sequential CI is not valid for new data.
         """
-        return self.planned["sequential"] and self.resampled is not None
+        return self._is_raised and self.resampled is not None
 
     @property
     def next_run(self) -> Estimate:
@@ -179,7 +184,7 @@ class ConfirmedValue:
         """Return why there is no CI, although all planned runs are made."""
         n = len(self.runs)
         fewest = 2
-        if self.planned["sequential"]:
+        if self._is_raised:
             fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
         if n < fewest:
             return f"{fewest} values on {self.where} are needed"
@@ -213,7 +218,7 @@ class ConfirmedValue:
 
     def _assumption(self) -> list[str]:
         """Return what the CI of a fixed design is. Other designs have separate notes."""
-        if self.planned["sequential"] or self.resampled:
+        if self._is_raised or self.resampled:
             return []
         if {*self.values} <= {0.0, 1.0}:
             return [Detail("The CI is Clopper and Pearson's, for values of 0 and 1.")]
@@ -245,7 +250,7 @@ class ConfirmedValue:
     def _level_notes(self) -> list[str]:
         notes = []
         level = percent(self.level)
-        if self.planned["sequential"]:
+        if self._is_raised:
             notes.append(
                 f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
                 "wider, to allow for the first ones and for each evaluation."
@@ -265,13 +270,14 @@ def mean_interval(
     values: Sequence[float],
     *,
     n_claims: int = 1,
-    sequential: bool = False,
+    is_raised: bool = False,
     resampled: Resampled | None = None,
 ) -> Estimate:
-    """Return the mean with its CI: Student's t, or sequential for a sequential design.
+    """Return the mean with its CI by Student's t.
 
-    If all values are 0 or 1, the CI of a fixed design is by Clopper and Pearson (1934). If the
-    values do not vary, the ends are NaN.
+    If all values are 0 or 1, the CI is by Clopper and Pearson (1934). If the number of values was
+    increased later (``is_raised``), the CI is sequential. If the values do not vary, the ends are
+    NaN.
     """
     if not values:
         return UNKNOWN
@@ -280,13 +286,13 @@ def mean_interval(
     center = mean(values)
     level = 1 - ALPHA / n_claims
     are_binary = {*values} <= {0.0, 1.0}
-    if are_binary and not (sequential or resampled):
+    if are_binary and not (is_raised or resampled):
         return Estimate(center, *share_interval(center, len(values), level))
     half = student_half_width(values, 0.0, level)
     # Splits of one data set overlap. Nadeau and Bengio (2003) correct for this.
     if resampled is not None:
         n_train, n_test = resampled
         half *= math.sqrt(1 + len(values) * n_test / n_train)
-    if sequential:
+    if is_raised:
         return Estimate(center, *sequential_ends(values, half, n_claims))
     return estimate_around(center, half)

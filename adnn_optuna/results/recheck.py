@@ -73,6 +73,8 @@ if TYPE_CHECKING:
 _FAR = 10
 _FEWEST_TO_TELL = 5  # With fewer runs, the prediction interval may be far too narrow by chance.
 
+_DECIDES_FIRST = ("replicates", "worse")  # A shown gain or loss precedes a shown overstatement.
+
 Role = Literal["choose", "confirm"]  # A seed either chooses a trial or estimates its value.
 
 
@@ -96,7 +98,8 @@ class RecheckNumbers:
     maximize: bool
     metric: str  # The name of the values.
     experiment: Any  # The key that determines the new seeds.
-    planned: Planned  # The number of further seeds for the chosen trial, and its rank.
+    # The plan of further seeds of each trial that was ever chosen, by the trial's number.
+    plans: Mapping[int, Planned] = field(default_factory=dict)
     # The scores of single examples, for evaluations that store scores.
     scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, compare=False)
     # The evaluations that violate a constraint.
@@ -113,7 +116,7 @@ class RecheckNumbers:
     def baselines_by_candidate(self) -> dict[int, FrozenTrial]:
         """The baseline of each candidate that has one, by the candidate's number."""
         baselines = {}
-        for trial, against in zip(self.candidates, self.settings["compared"], strict=True):
+        for trial, against in zip(self.candidates, self.settings["baselines"], strict=True):
             if against is not None:
                 stored_trial = self._by_number.get(against["number"])
                 baselines[trial.number] = stored_trial or _trial_of_params(against, trial)
@@ -189,6 +192,14 @@ class RecheckNumbers:
         values = self.values(trial, "choose")
         return len(values), self._sign * mean(values or [0.0])
 
+    @functools.cached_property
+    def planned(self) -> Planned:
+        """The number of further seeds for the chosen trial, and its rank."""
+        default: Planned = {"seeds": self.settings["confirm"], "is_raised": False, "rank": 1}
+        if self.trial is None:
+            return default
+        return self.plans.get(self.trial.number, default)
+
     def _evaluations_on(self, trial_numbers: Iterable[int], role: Role) -> list[Evaluation]:
         seeds = self._seeds_of(role)
         return [(number, seed) for number in trial_numbers for seed in seeds]
@@ -237,7 +248,7 @@ class RecheckNumbers:
     def against_label(self) -> str:
         """The label of the chosen trial's baseline, such as "trial 0"."""
         assert self.trial is not None
-        against = self.settings["compared"][self.candidates.index(self.trial)]
+        against = self.settings["baselines"][self.candidates.index(self.trial)]
         assert against is not None
         return against["label"]
 
@@ -249,30 +260,39 @@ class RecheckNumbers:
     @functools.cached_property
     def estimate(self) -> Estimate:
         """The chosen trial's value with its CI, or NaN until all evaluations are made."""
-        return self.on_new_data or self.on_new_seeds
+        if self.on_new_data is None:
+            return self.on_new_seeds
+        return self.on_new_data
 
     @functools.cached_property
     def on_new_data(self) -> Estimate | None:
         """The chosen trial's value on new data and new seeds, or None without example scores."""
-        if self.trial is None or self.missing or self.overtuned is None or self.resampled:
-            return None
-        number = self.trial.number
         overtuned = self.overtuned
-        evaluations = [(number, seed) for seed in self.by_seed(self.trial, "confirm")]
-        runs = [self.scores[each] for each in evaluations if each in self.scores]
-        has_all = len(runs) == len(evaluations) > 1
-        if not has_all or {*map(len, runs)} != {overtuned.n_examples}:
+        if self.trial is None or self.missing or overtuned is None or self.resampled:
             return None
-        estimate = overtuned.on_new_seeds(runs)
-        # The CI on new seeds may be wider than that of a fixed design. This CI is widened by the
-        # same factor.
+        seeds = self.by_seed(self.trial, "confirm")
+        evaluations = [(self.trial.number, seed) for seed in seeds]
+        runs = [self.scores[run] for run in evaluations if run in self.scores]
+        has_all_scores = len(runs) == len(evaluations)
+        if len(runs) < 2 or not has_all_scores:
+            return None
+        if any(len(scores) != overtuned.n_examples for scores in runs):
+            return None
+        value, low, high = overtuned.on_new_seeds(runs)
+        wider = self._width_over_fixed
+        return Estimate(value, value + wider * (low - value), value + wider * (high - value))
+
+    @property
+    def _width_over_fixed(self) -> float:
+        """The width of the CI on new seeds, divided by the width of a fixed design's 95% CI.
+
+        It is above 1 if the number of seeds was raised or other trials were confirmed before.
+        """
         fixed = mean_interval(self.confirmed.values)
-        ratio = 1.0
-        if fixed.low < fixed.high:
-            wider = self.on_new_seeds
-            ratio = (wider.high - wider.low) / (fixed.high - fixed.low)
-        value, *ends = estimate
-        return Estimate(value, *(value + ratio * (end - value) for end in ends))
+        if not fixed.low < fixed.high:
+            return 1.0
+        actual = self.on_new_seeds
+        return (actual.high - actual.low) / (fixed.high - fixed.low)
 
     @functools.cached_property
     def on_new_seeds(self) -> Estimate:
@@ -324,8 +344,8 @@ class RecheckNumbers:
         design = PairedDesign(
             names=[],
             n_planned=len(seeds),
-            sequential=self.planned["sequential"],
-            after_fixed=self.planned["sequential"],
+            sequential=self.planned["is_raised"],
+            after_fixed=self.planned["is_raised"],
             resampled=self.resampled,
         )
         n_claims = self.confirmed.n_claims
@@ -339,7 +359,7 @@ class RecheckNumbers:
     def n_needed(self) -> int:
         """The smallest number of new seeds for which the gain has a CI."""
         n_claims = self.confirmed.n_claims
-        is_raised = self.planned["sequential"]
+        is_raised = self.planned["is_raised"]
         return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
@@ -440,6 +460,26 @@ def stored_value(trial: FrozenTrial) -> float:
     return trial.value
 
 
+class _Finding(NamedTuple):
+    """What the new seeds show about the gain: a verdict and a sentence."""
+
+    verdict: Verdict
+    sentence: str
+
+
+class _OnBestValue(NamedTuple):
+    """What the new seeds show about the study's best value.
+
+    The figure has the title ``title``. In the figure, ``distance`` is the label of the distance
+    between the best value and the mean on new seeds.
+    """
+
+    verdict: Verdict
+    sentence: str
+    title: str
+    distance: str
+
+
 @dataclass(frozen=True, repr=False)
 class Recheck(Printed):
     """The result of a recheck: how much of a study's best value and gain remains on new seeds.
@@ -537,18 +577,15 @@ class Recheck(Printed):
         return not (self.numbers.is_deterministic or math.isnan(self.value))
 
     def _verdict(self) -> Verdict:
-        is_unclear = math.isnan(self.gain.value) and self.numbers.is_of_other_values
-        if is_unclear or not self._is_confirmed:
+        if not self._is_confirmed:
             return "not known"
-        if self.gain.high < 0:
-            return "worse"
-        if self.gain.low > 0:
-            return "replicates"
-        if self.overstatement.low > 0:
-            return "overstated"
-        if self.overstatement.high < 0 and self.numbers.is_of_best:
-            return "understated"
-        return "not shown"
+        on_gain = self._on_gain.verdict
+        on_best_value = self._on_best_value.verdict
+        if on_gain in _DECIDES_FIRST:
+            return on_gain
+        if on_gain == "not shown" and on_best_value == "not known":
+            return on_gain
+        return on_best_value
 
     def _conclusion(self) -> str:
         numbers = self.numbers
@@ -562,12 +599,10 @@ class Recheck(Printed):
             )
             progress = f"{numbers.n_made} of {n_needed} evaluations are made"
             return f"{best}. Its value on {numbers.confirmed.where} is not known yet: {progress}."
-        why_no_interval = numbers.confirmed.why_no_interval()
         if math.isnan(self.value):
-            return f"{best}. {why_no_interval}"
-        about_value = why_no_interval or self._about_overstatement()
-        findings = [about_value, self._about_gain()]
-        if self._verdict() in ("worse", "replicates"):  # These verdicts are on the gain.
+            return f"{best}. {numbers.confirmed.why_no_interval()}"
+        findings = [self._on_best_value.sentence, self._on_gain.sentence]
+        if self._on_gain.verdict in _DECIDES_FIRST:
             findings.reverse()
         sentences = [
             *findings,
@@ -576,82 +611,113 @@ class Recheck(Printed):
         ]
         return " ".join(filter(None, sentences))
 
-    def _about_gain(self) -> str:
-        """Return the sentences about the gain, or an empty text without a baseline."""
+    @property
+    def _on_gain(self) -> "_Finding":
+        """What the new seeds show about the gain. Without a baseline, the sentence is empty."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
-            return ""
-        chosen = f"trial {self.trial.number}"
-        compared = numbers.against_label
-        where = numbers.confirmed.where
+            return _Finding("not known", "")
+        baseline = numbers.against_label
         if numbers.is_against_itself:
-            return f"The chosen trial is {compared} itself: nothing was gained."
+            sentence = f"The chosen trial is {baseline} itself: nothing was gained."
+            return _Finding("not shown", sentence)
         if self.trial.params == self.against.params != {}:
-            trials = f"{capitalized(compared)} and {chosen}"
-            return f"{trials} have the same parameters: their difference in the study is chance."
+            trials = f"{capitalized(baseline)} and trial {self.trial.number}"
+            sentence = (
+                f"{trials} have the same parameters: their difference in the study is chance."
+            )
+            return _Finding("not shown", sentence)
         if math.isnan(self.gain.value):
-            return f"The gain over {compared} is not known, because some evaluations failed."
+            sentence = f"The gain over {baseline} is not known, because some evaluations failed."
+            return _Finding("not known", sentence)
+        return self._on_known_gain(self.trial, self.against)
+
+    def _on_known_gain(self, trial: FrozenTrial, against: FrozenTrial) -> "_Finding":
+        numbers = self.numbers
+        chosen = f"trial {trial.number}"
+        baseline = numbers.against_label
+        where = numbers.confirmed.where
         reported = ""
         if numbers.reported_gain > 0 and not numbers.is_of_other_values:
             size = self._unit.size(numbers.reported_gain)
             reported = f"; the study reported a gain of {size}"
         size = self._gain_line.unit.size(self.gain.value)
-        values = numbers.values(self.against, "confirm")
-        finding = f"No gain of {chosen} over {compared} is shown on {where}"
         if self.gain.low > 0:
-            finding = f"{capitalized(chosen)} beats {compared} by {size} on {where}"
-        elif self.gain.high < 0:
-            finding = f"{capitalized(chosen)} is worse than {compared} by {size} on {where}"
-        elif numbers.values(self.trial, "confirm") == values:
-            finding = f"All differences of {chosen} and {compared} are 0 on {where}"
+            sentence = f"{capitalized(chosen)} beats {baseline} by {size} on {where}{reported}."
+            return _Finding("replicates", sentence)
+        if self.gain.high < 0:
+            is_worse = f"{capitalized(chosen)} is worse than {baseline} by {size}"
+            return _Finding("worse", f"{is_worse} on {where}{reported}.")
+        values = numbers.values(against, "confirm")
+        finding = f"No gain of {chosen} over {baseline} is shown on {where}"
+        if numbers.values(trial, "confirm") == values:
+            finding = f"All differences of {chosen} and {baseline} are 0 on {where}"
         elif numbers.confirmed.n_equal and are_equal(np.array(values)):
             side = "better" if self.gain.value > 0 else "worse"
             finding = f"On all {len(values)} {where}, {chosen} is {side} by {size}"
-        return f"{finding}{reported}."
+        return _Finding("not shown", f"{finding}{reported}.")
 
     @property
     def _best_in_words(self) -> str:
-        best = self.numbers.best
-        return f"{self._unit.value(stored_value(best))} (trial {best.number})"
+        return f"{self._best_line.value} (trial {self.numbers.best.number})"
 
-    def _about_overstatement(self) -> str:
-        excess = self.overstatement
-        best = f"The study's best value, {self._best_in_words},"
-        if self.numbers.is_of_other_values:
-            return (
+    @property
+    def _on_best_value(self) -> "_OnBestValue":
+        """What the new seeds show about the study's best value."""
+        numbers = self.numbers
+        excess = self._overstatement_line
+        low = excess.estimate.low
+        not_shown = (
+            f"The study's best value, {self._best_in_words}, is not shown to be overstated."
+        )
+        if math.isnan(low):
+            sentence = numbers.confirmed.why_no_interval() or not_shown
+            label = f"luck: {excess.value}"
+            return _OnBestValue("not shown", sentence, numbers.confirmed.no_interval, label)
+        if numbers.is_of_other_values:
+            sentence = (
                 "The study's values of all rechecked trials are far from their new values: "
                 "evaluate seems to be another function, or on another scale. So overstatement is "
                 "not known."
             )
-        if excess.low > 0:
-            return self._about_loss()
-        if excess.high < 0:
-            return self._about_understatement()
-        return f"{best} is not shown to be overstated."
+            return _OnBestValue("not known", sentence, "", "")
+        if low <= 0 <= excess.estimate.high:
+            ci = f"{numbers.confirmed.interval_name} {excess.ends}"
+            title = f"Luck is not shown: {excess.value} ({ci})"
+            label = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
+            return _OnBestValue("not shown", not_shown, title, label)
+        return self._on_shown_distance(excess)
 
-    def _about_loss(self) -> str:
-        """Return the sentence on a mean on new seeds that is worse than the best value.
+    def _on_shown_distance(self, excess: Line) -> "_OnBestValue":
+        """Return what a best value shows that is too good, or worse than the new values.
 
         If another trial than the best one is chosen, the best trial itself may be as good as it
         seems.
         """
+        numbers = self.numbers
         assert self.trial is not None
         best = self._best_in_words
-        if self.numbers.is_of_best:
-            return f"The study's best value, {best}, is overstated."
-        expected = self._chosen_line.value
-        return f"Expect {expected} from trial {self.trial.number}, not the best value, {best}."
-
-    def _about_understatement(self) -> str:
-        """Return the sentence for a mean on new seeds that is better than the best value."""
-        assert self.trial is not None
-        best = self._best_in_words
-        if self.numbers.is_of_best:
-            return f"The study's best value, {best}, is understated."
-        where = self.numbers.confirmed.where
-        return (
-            f"Trial {self.trial.number} is better than the study's best value, {best}, on {where}."
-        )
+        low = excess.estimate.low
+        size = excess.unit.size(excess.estimate.value)
+        is_too_high = numbers.maximize == (excess.estimate.value > 0)
+        side = "too high" if is_too_high else "too low"
+        title = f"The best value is {size} {side}"
+        if low > 0 and numbers.is_of_best:
+            sentence = f"The study's best value, {best}, is overstated."
+            return _OnBestValue("overstated", sentence, title, f"luck: {size}")
+        if low > 0:
+            expected = self._chosen_line.value
+            sentence = (
+                f"Expect {expected} from trial {self.trial.number}, not the best value, {best}."
+            )
+            title = f"Expect {expected}, not the best value, {self._best_line.value}"
+            return _OnBestValue("overstated", sentence, title, f"luck: {size}")
+        if numbers.is_of_best:
+            sentence = f"The study's best value, {best}, is understated."
+            return _OnBestValue("understated", sentence, title, f"{size} {side}")
+        is_better = f"Trial {self.trial.number} is better than the study's best value, {best},"
+        sentence = f"{is_better} on {numbers.confirmed.where}."
+        return _OnBestValue("not shown", sentence, title, f"{size} {side}")
 
     def _about_outliers(self) -> str:
         """Return a sentence on seeds with far worse values of the chosen trial, if any."""
@@ -801,7 +867,7 @@ class Recheck(Printed):
                     f"All {n} differences are equal. So the CI of the gain is widened by the "
                     "smallest gap between two values."
                 )
-            if numbers.planned["sequential"] or not is_by_t(n, numbers.confirmed.n_claims):
+            if numbers.planned["is_raised"] or not is_by_t(n, numbers.confirmed.n_claims):
                 return ""
             return f"The CI of the gain is Student's t, assuming {NORMAL}."
         if n < numbers.n_needed:
@@ -868,7 +934,7 @@ class Recheck(Printed):
         from adnn_optuna.results.value_figures import NewValues, selection_figure
 
         numbers = self.numbers
-        title, distance = self._luck_in_words()
+        on_best_value = self._on_best_value
         assert self.trial is not None
         where = numbers.confirmed.in_words(len(numbers.confirmed.values))
         reported = None
@@ -885,7 +951,7 @@ class Recheck(Printed):
                 compared = NewValues(f"{numbers.against_label}, {where}", line, values)
         figure = selection_figure(
             "selection",
-            title,
+            on_best_value.title,
             unit_of(numbers.metric).heading(numbers.metric),
             trials=[stored_value(trial) for trial in numbers.trials],
             best=self._best_line,
@@ -893,33 +959,11 @@ class Recheck(Printed):
             compared=compared,
             level=numbers.confirmed.level,
             reported=reported,
-            excess=distance,
+            excess=on_best_value.distance,
             maximize=numbers.maximize,
         )
-        caption = f"{figure.caption} {self._about_gain()}".rstrip()
+        caption = f"{figure.caption} {self._on_gain.sentence}".rstrip()
         return dataclasses.replace(figure, caption=caption)
-
-    def _luck_in_words(self) -> tuple[str, str]:
-        """Return the figure's title, and a label for the distance between best value and mean."""
-        excess = self._overstatement_line
-        if not excess.ends:
-            return self.numbers.confirmed.no_interval, f"luck: {excess.value}"
-        if excess.estimate.low <= 0 <= excess.estimate.high:
-            ci = f"{self.numbers.confirmed.interval_name} {excess.ends}"
-            distance = f"luck: {excess.value}\N{NO-BREAK SPACE}(not shown)"
-            return f"Luck is not shown: {excess.value} ({ci})", distance
-        if excess.estimate.low > 0 and not self.numbers.is_of_best:
-            title = (
-                f"Expect {self._chosen_line.value}, not the best value, {self._best_line.value}"
-            )
-            return title, f"luck: {excess.unit.size(excess.estimate.value)}"
-        size = excess.unit.size(excess.estimate.value)
-        is_too_high = self.numbers.maximize == (excess.estimate.value > 0)
-        side = "too high" if is_too_high else "too low"
-        distance = f"{size} {side}"
-        if excess.estimate.low > 0:
-            distance = f"luck: {size}"
-        return f"The best value is {size} {side}", distance
 
     def _fields(self) -> dict[str, Any]:
         numbers = self.numbers
@@ -932,7 +976,7 @@ class Recheck(Printed):
             **number_fields(numbers, "gain reported_gain overstatement"),
             **number_fields(numbers.confirmed, "level next_run"),
             "is_deterministic": numbers.is_deterministic,
-            "sequential": numbers.planned["sequential"],
+            "sequential": numbers.planned["is_raised"],
             "failed": numbers.settings["failed"],
             "n_lost": numbers.n_lost,
             "evaluations": numbers.rows(),

@@ -31,6 +31,15 @@ _N_AT_ONCE = 2**17  # The number of differences per step, which limits the memor
 _MOST_TRIED = 2**20  # The maximum number of differences of pairs from tried centres.
 
 
+def n_claims_of_rank(rank: int) -> int:
+    """Return the divisor of the error rate for the k-th configuration that a study confirms.
+
+    The divisors are 1, 2, 4, and so on. So for any number of configurations, the error rates add
+    up to less than twice the first one.
+    """
+    return int(2 ** (rank - 1))
+
+
 def e_process(centred: np.ndarray) -> np.ndarray:
     """Return E_1 … E_n of differences from their supposed centre, along the last axis."""
     means = np.cumsum(centred**2, axis=-1) / np.arange(1, centred.shape[-1] + 1)

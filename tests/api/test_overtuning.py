@@ -215,6 +215,22 @@ class TestRecheck:
         assert both[0].value == both[1].value < both[2].value
         assert both[0].high - both[0].low > 1.5 * (both[2].high - both[2].low)
 
+    def test_scores_show_an_overstatement_even_if_no_seed_changes_the_value(
+        self, study: optuna.Study
+    ) -> None:
+        result = adnn.recheck(
+            study,
+            lambda trial, _seed: adnn.log_scores(trial, latent(trial, 0) > 0),
+            top=1,
+            confirm=3,
+            storage="sqlite://",
+        )
+        assert result.numbers.confirmed.n_equal == 3
+        assert result.overstatement.low > 0
+        printed = result.document()
+        assert printed.verdict == "overstated"
+        assert printed.conclusion.endswith("is overstated.")
+
 
 @pytest.mark.tensorflow
 class TestNetworks:

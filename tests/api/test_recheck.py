@@ -400,14 +400,14 @@ class TestMoreSeeds:
     def test_added_seeds_stay_sequential(self) -> None:
         study = make_study()
         planned = make_recheck(study)
-        assert not planned.numbers.planned["sequential"]
+        assert not planned.numbers.planned["is_raised"]
         more = make_recheck(study, confirm=20)
-        assert more.numbers.planned["sequential"]
+        assert more.numbers.planned["is_raised"]
         at_once = make_recheck(study, confirm=20, storage=open_storage(None))
-        assert not at_once.numbers.planned["sequential"]
+        assert not at_once.numbers.planned["is_raised"]
         assert more.value == at_once.value
         assert more.high - more.low > at_once.high - at_once.low
-        assert make_recheck(study, confirm=20).numbers.planned["sequential"]
+        assert make_recheck(study, confirm=20).numbers.planned["is_raised"]
         fewer = make_recheck(study, confirm=10)
         assert (fewer.numbers.planned["seeds"], fewer.value) == (20, more.value)
 
@@ -428,7 +428,7 @@ class TestMoreSeeds:
 
         with pytest.raises(RuntimeError):
             adnn.recheck(study, fails, top=3, choose=3)
-        assert make_recheck(study, confirm=20, reuse=True).numbers.planned["sequential"]
+        assert make_recheck(study, confirm=20, reuse=True).numbers.planned["is_raised"]
 
 
 class TestGoingOn:

@@ -225,7 +225,7 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     again = adnn.recheck(study, evaluate, top=2, choose=2, confirm=4, storage=InMemoryStorage())
     assert (result.value, result.gain.value) == (again.value, again.gain.value)
-    assert [r.numbers.planned["sequential"] for r in (result, again)] == [True, False]
+    assert [r.numbers.planned["is_raised"] for r in (result, again)] == [True, False]
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])

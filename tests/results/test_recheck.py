@@ -72,11 +72,12 @@ def of_evaluations(
         "is_seeded": True,
         "draws_data": True,
         "candidates": [trial.number for trial in candidates],
-        "compared": [described for _ in candidates],
+        "baselines": [described for _ in candidates],
     }
-    plan: Planned = {"seeds": confirm, "sequential": False, "rank": 1}
+    plan: Planned = {"seeds": confirm, "is_raised": False, "rank": 1}
+    plans = dict.fromkeys(all_settings["candidates"], plan)
     numbers = RecheckNumbers(
-        all_settings | settings, evaluations, trials, maximize, "value", None, plan
+        all_settings | settings, evaluations, trials, maximize, "value", None, plans
     )
     return Recheck(numbers)
 
@@ -128,9 +129,9 @@ def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
     return with_numbers(report, evaluations=known)
 
 
-def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int = 1) -> Recheck:
-    plan: Planned = {"seeds": count, "sequential": sequential, "rank": rank}
-    return with_numbers(report, planned=plan)
+def planned(report: Recheck, count: int, *, is_raised: bool = False, rank: int = 1) -> Recheck:
+    plan: Planned = {"seeds": count, "is_raised": is_raised, "rank": rank}
+    return with_numbers(report, plans=dict.fromkeys(report.numbers.plans, plan))
 
 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
@@ -203,6 +204,13 @@ def test_values_of_another_scale_are_not_attributed_to_luck() -> None:
     assert in_percent.verdict == "not known"
     assert "another scale" in in_percent.conclusion
     assert "overstatement" not in [line.label for line in in_percent.estimates]
+    # The verdict is on the gain if the scale is wrong.
+    baseline = trial(0, 80.0)
+    values = dict(report(81.0, 5).numbers.evaluations)
+    values |= {(0, seed): value for (_, seed), value in values.items()}
+    with_baseline = of_evaluations(values, [trial(1, 81.0)], choose=1, confirm=5, against=baseline)
+    assert with_baseline.numbers.is_of_other_values
+    assert with_baseline.document().verdict == "not shown"
     # The best of 10,000 runs is at most about four standard deviations above the mean.
     assert not any(report(0.84, n).numbers.is_of_other_values for n in range(2, 11) for _ in "123")
     # A small spread of fewer than five runs may be chance, so nothing is concluded.
@@ -294,14 +302,14 @@ def test_an_interval_needs_two_values() -> None:
 
 
 def test_the_assumption_of_an_interval_is_noted() -> None:
-    def notes(values: list[float], *, sequential: bool = False) -> str:
-        planned: Any = {"seeds": len(values), "sequential": sequential, "rank": 1}
+    def notes(values: list[float], *, is_raised: bool = False) -> str:
+        planned: Any = {"seeds": len(values), "is_raised": is_raised, "rank": 1}
         return " ".join(ConfirmedValue(values, planned).notes(0, PLAIN))
 
     even = [float(i) for i in range(16)]
     assert "The values look skewed" in notes([2.0**i for i in range(16)])
     assert "The CI of the value is Student's t" in notes(even)
-    assert "Student's t" not in notes(even, sequential=True)
+    assert "Student's t" not in notes(even, is_raised=True)
 
 
 def test_the_interval_of_binary_values_is_that_of_a_proportion() -> None:
