@@ -276,7 +276,7 @@ class ArmComparison(Printed):
 
     @property
     def _level(self) -> float:
-        return level_of(self._design)
+        return level_of(self._validity)
 
     def _title(self) -> str:
         return f"Comparison of {len(self.numbers.arms)} {self._arm}s"
@@ -412,12 +412,12 @@ class ArmComparison(Printed):
         title = "For new data of this kind" if self._shows_these_rows else "All differences"
         tables = [
             Table(headings, rows, f"Means over {self._scope()}"),
-            self._differences(numbers.differences, self._design, title),
+            self._differences(numbers.differences, self._validity, title),
         ]
         if self._shows_these_rows:
             title = "On these rows alone"
-            design = self._design_on_these_rows
-            tables.append(self._differences(numbers.on_these_rows, design, title))
+            validity = self._validity_on_these_rows
+            tables.append(self._differences(numbers.on_these_rows, validity, title))
         return tables
 
     @property
@@ -425,25 +425,25 @@ class ArmComparison(Printed):
         return self.numbers.is_of_new_data and self.numbers.n_test > 0
 
     def _differences(
-        self, rows: Sequence[PairedDifference], design: Validity, title: str
+        self, rows: Sequence[PairedDifference], validity: Validity, title: str
     ) -> Table:
         return differences_table(
             self._better_arm_first(rows),
             self.numbers.unit,
-            design,
+            validity,
             per=self._paired_by,
             title=title,
             is_detail=True,
         )
 
     @property
-    def _design(self) -> Validity:
+    def _validity(self) -> Validity:
         if self.numbers.is_of_new_data:
             return "new data"
-        return self._design_on_these_rows
+        return self._validity_on_these_rows
 
     @property
-    def _design_on_these_rows(self) -> Validity:
+    def _validity_on_these_rows(self) -> Validity:
         if not self.numbers.is_paired:
             return "unpaired"
         return self.numbers.design.validity
@@ -459,14 +459,14 @@ class ArmComparison(Printed):
         notes += difference_notes(
             self._better_arm_first(numbers.differences),
             numbers.unit,
-            self._design,
+            self._validity,
             per=self._paired_by,
             n_claims={f"{self._arm}s": len(numbers.differences)},
             maximize=numbers.maximize,
         )
         if self._shows_these_rows:
             rows = numbers.on_these_rows
-            for note in validity_notes(rows, self._design_on_these_rows, self._paired_by):
+            for note in validity_notes(rows, self._validity_on_these_rows, self._paired_by):
                 notes.append(Detail(f"On these rows alone: {note}"))
         notes += self._about_data()
         if not numbers.is_of_new_data and numbers.score != VALUE:

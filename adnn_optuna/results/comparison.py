@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from optuna.study import StudyDirection
@@ -80,7 +80,6 @@ from adnn_optuna.stats.paired_differences import (
     PairedDesign,
     PairedDifference,
     Validity,
-    VerdictName,
     check_margin,
 )
 from adnn_optuna.stats.power import required_seeds
@@ -366,6 +365,17 @@ class ComparisonNumbers:
         return seconds_under_way(trials)
 
 
+class _Finding(NamedTuple):
+    """What a comparison shows about its samplers.
+
+    ``title`` and ``rest`` are a sentence without a period. ``title`` alone is one, too.
+    """
+
+    verdict: Verdict
+    title: str
+    rest: str = ""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Printed):
     """The result of a comparison of samplers on the same seeds.
@@ -389,7 +399,6 @@ class Comparison(Printed):
             function's values. If :obj:`None`, no verdict is *equivalent*.
         declared: The stored declaration: seeds, arms, arguments and design.
         like: The names of other comparisons of the same objective in the same storage.
-        numbers: All numbers that follow from the results.
     """
 
     results: Mapping[str, Sequence[StudyResult]]
@@ -397,12 +406,16 @@ class Comparison(Printed):
     margin: float | None = MARGIN
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
-    numbers: ComparisonNumbers = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        _ = self.numbers  # This raises errors for unequal budgets and wrong margins at once.
+
+    @functools.cached_property
+    def numbers(self) -> ComparisonNumbers:
+        """All numbers that follow from the results."""
         records = {label: [run.record for run in runs] for label, runs in self.results.items()}
         declaration = self.declared or fixed_declaration(self.seeds)
-        vars(self)["numbers"] = ComparisonNumbers(records, self.seeds, self.margin, declaration)
+        return ComparisonNumbers(records, self.seeds, self.margin, declaration)
 
     @property
     def study_name(self) -> str:
@@ -489,7 +502,7 @@ class Comparison(Printed):
 
     @property
     def _level(self) -> float:
-        return level_of(self._design)
+        return level_of(self._validity)
 
     def _title(self) -> str:
         return f"Comparison {self.study_name!r}"
@@ -502,36 +515,11 @@ class Comparison(Printed):
         return [self._gains(), _scores(numbers), _trials_figure(numbers)]
 
     def _verdict(self) -> Verdict:
-        rows = self.numbers.over_reference
-        if not rows:
-            return "not known"
-        best = rows[0].verdict
-        verdicts = self._verdicts
-        if best == "better":
-            return best
-        if best == "not worse":
-            return "no sampler better"
-        if verdicts == {"worse"}:
-            return "worse"
-        if verdicts & {*OPEN}:
-            return "inconclusive"
-        return "equivalent"
-
-    @property
-    def _verdicts(self) -> set[VerdictName | None]:
-        """The verdicts of all samplers against the reference.
-
-        Samplers without a value are included.
-        """
-        return {row.verdict for row in self._rows_over_reference}
-
-    @property
-    def _rows_over_reference(self) -> list[PairedDifference]:
-        rows = self.numbers.sampler_rows
-        return [row for row in rows if row.other == self.numbers.reference]
+        return self._on_samplers.verdict
 
     def _conclusion(self) -> str:
-        claims = [self._about_samplers(), *self._about_rivals(), *self._about_control()]
+        on_samplers = f"{self._on_samplers.title}{self._on_samplers.rest}"
+        claims = [on_samplers, *self._about_rivals(), *self._about_control()]
         rows = [*self._decided, *self._rivals, *self._controls_over_reference[:1]]
         return " ".join(f"{claim}." for claim in with_assumption(claims, rows))
 
@@ -539,7 +527,7 @@ class Comparison(Printed):
     def _decided(self) -> Sequence[PairedDifference]:
         """The differences of the samplers about which the conclusion claims something."""
         rows = self.numbers.over_reference
-        if self._verdicts == {"worse"}:
+        if self._on_samplers.verdict == "worse":
             return rows
         return [row for row in rows if row.verdict in ("better", "equivalent", "not worse")]
 
@@ -549,31 +537,43 @@ class Comparison(Printed):
         best = [row.arm for row in self.numbers.over_reference[:1]]
         return self.numbers.rows_of([*itertools.product(best, self.numbers.controls)])
 
-    def _about_samplers(self) -> str:
-        """Return the result on samplers as a sentence without a period."""
-        rows = self.numbers.over_reference
-        if not rows or rows[0].verdict == "better" or self._verdicts == {"worse"}:
-            return self._finding()
-        for verdict in ("equivalent", "not worse"):
-            if alike := [row.arm for row in rows if row.verdict == verdict]:
-                return f"{self._finding()}; {named_are(alike)} {verdict}"
-        return f"{self._finding()}{self._best_mean()}"
-
-    def _finding(self) -> str:
-        """Return, without a period, whether the best sampler is better than the reference."""
+    @functools.cached_property
+    def _on_samplers(self) -> _Finding:
+        """What the comparison shows about the samplers."""
         rows = self.numbers.over_reference
         reference = self.numbers.reference_name
+        # Samplers without a value are included.
+        verdicts = {row.verdict for row in self._rows_over_reference}
         if self.numbers.reference is None:
-            return f"No {reference} were run, so no gain is distinguishable from selection bias"
+            title = f"No {reference} were run, so no gain is distinguishable from selection bias"
+            return _Finding("not known", title)
         if not rows:
-            return self._about_first_gap()
+            return _Finding("not known", self._about_first_gap())
         if rows[0].verdict == "better":
-            return self._about_better_samplers()
-        if self._verdicts == {"worse"}:
-            return f"Every sampler is worse than {reference} on average"
-        if not self._verdicts & {*OPEN}:
-            return f"No sampler is better than {reference} by more than the margin"
-        return f"No sampler is shown to be better than {reference}"
+            return _Finding("better", self._about_better_samplers())
+        if verdicts == {"worse"}:
+            return _Finding("worse", f"Every sampler is worse than {reference} on average")
+        verdict: Verdict = "equivalent"
+        title = f"No sampler is better than {reference} by more than the margin"
+        if verdicts & {*OPEN}:
+            verdict = "inconclusive"
+            title = f"No sampler is shown to be better than {reference}"
+        if rows[0].verdict == "not worse":
+            verdict = "no sampler better"
+        return _Finding(verdict, title, self._about_alike())
+
+    @property
+    def _rows_over_reference(self) -> list[PairedDifference]:
+        rows = self.numbers.sampler_rows
+        return [row for row in rows if row.other == self.numbers.reference]
+
+    def _about_alike(self) -> str:
+        """Return the end of a sentence: which samplers are as good, or have the best mean."""
+        for verdict in ("equivalent", "not worse"):
+            rows = self.numbers.over_reference
+            if alike := [row.arm for row in rows if row.verdict == verdict]:
+                return f"; {named_are(alike)} {verdict}"
+        return self._best_mean()
 
     def _about_better_samplers(self) -> str:
         """Return the samplers that are better than the reference, and if this is shown again."""
@@ -672,7 +672,7 @@ class Comparison(Printed):
             # If there is only one row, it is already among the estimates.
             is_detail = len(rows) == 1
             unit = self.numbers.unit
-            table = differences_table(rows, unit, self._design, title=title, is_detail=is_detail)
+            table = differences_table(rows, unit, self._validity, title=title, is_detail=is_detail)
             tables.insert(0, table)
         return tables
 
@@ -752,7 +752,7 @@ class Comparison(Printed):
         return [*notes, on_runs.scope]
 
     @property
-    def _design(self) -> Validity:
+    def _validity(self) -> Validity:
         if self.numbers.resampled:
             return "new data"
         return self.numbers.design.validity
@@ -763,7 +763,7 @@ class Comparison(Printed):
         return difference_notes(
             with_short_labels(self.numbers.paired_differences, self.results),
             self.numbers.unit,
-            self._design,
+            self._validity,
             # A family without a current claim has no note. Other notes count all declared claims.
             n_claims={
                 what: n for what, n in self.numbers.n_claims.items() if self.numbers.families[what]
@@ -818,7 +818,7 @@ class Comparison(Printed):
         numbers = self.numbers
         of_controls = self._controls_over_reference
         rows = numbers.over_reference + of_controls
-        title = self._finding()
+        title = self._on_samplers.title
         better = [row for row in of_controls if row.verdict == "better"]
         if better:
             title = f"{title}; {named_are([row.arm for row in better])} better"
