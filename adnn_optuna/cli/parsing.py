@@ -27,7 +27,8 @@ def integers(option: str, text: str, or_else: str = "") -> tuple[int, ...]:
     """
     if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         raise WrongValueError(
-            f"{option} must be whole numbers separated by commas{or_else}; got {shown(text)}."
+            f"{option} must be whole numbers separated by commas, such as 10,20{or_else}; "
+            f"got {shown(text)}."
         )
     return tuple(map(int, text.rstrip(",").split(",")))
 
@@ -39,7 +40,9 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = text.replace(".py:", ":")  # A shell completes the file name with its suffix.
     if not re.fullmatch(r"[\w.]+:\w+", where):  # The text may hold a password.
-        raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {masked(text)!r}.")
+        raise WrongValueError(
+            f"{option} must be MODULE:FUNCTION, such as model.py:train; got {masked(text)!r}."
+        )
     module, _, name = where.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:

@@ -369,7 +369,7 @@ class Training:
         kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(
-                f"optimizer must be one of keras.optimizers; got {name!r}."
+                f"optimizer must be one of keras.optimizers, such as adam or sgd; got {name!r}."
                 f"{_checks.did_you_mean(name, kinds)}"
             )
         return kind.from_config(config)

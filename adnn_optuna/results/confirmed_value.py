@@ -252,8 +252,9 @@ class ConfirmedValue:
         level = percent(self.level)
         if self._is_raised:
             notes.append(
-                f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
-                "wider, to allow for the first ones and for each evaluation."
+                f"Sequential: {self.where} were added after a first result, so CIs are at "
+                f"{level}. They are wider than in a fixed design, because they are valid after "
+                f"each {self._run}."
             )
         return [*notes, *rank_notes(self.planned["rank"], self.level)]
 
