@@ -336,7 +336,7 @@ class TestComparison(TypedDict):
 class TestEvaluation(TestComparison):
     """A test-set evaluation of the best trial ``trial``, after ``n_trials`` trials."""
 
-    looked: str
+    evaluated_at: str
     trial: Number
     n_trials: Number
 

@@ -114,18 +114,20 @@ def store_study(
             trial.set_user_attr("adnn:outcome", {"metrics": metrics})
             study.tell(trial, value)
     if not all(map(math.isnan, values)):
-        store_look(study, "2026-11-25T12:00:01+00:00", baseline - 0.01, gain)
+        store_test_evaluation(study, "2026-11-25T12:00:01+00:00", baseline - 0.01, gain)
     study.set_user_attr("adnn:stop_reason", "max_trial")
     return study
 
 
-def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -> None:
+def store_test_evaluation(
+    study: optuna.Study, evaluated_at: str, baseline: float, gain: float
+) -> None:
     """Store a test-set evaluation of the best trial so far."""
     n_gained, metric = round(1000 * gain), study.user_attrs["adnn:config"]["metric"]
     name = metric.partition("_")[2]
     best = baseline - gain if name == "loss" else baseline + gain
-    look = {
-        "looked": looked,
+    evaluation = {
+        "evaluated_at": evaluated_at,
         "trial": study.best_trial.number,
         "n_trials": len(study.trials),
         "n_images": 1000,
@@ -135,12 +137,12 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
         "metrics": {name: best},
     }
     if name == "accuracy":
-        look |= {"won": 20 + max(n_gained, 0), "lost": 20 + max(-n_gained, 0)}
+        evaluation |= {"won": 20 + max(n_gained, 0), "lost": 20 + max(-n_gained, 0)}
     else:
-        look["standard_error"] = 0.001
-    study.set_user_attr(f"adnn:test/{looked}-1", look)
+        evaluation["standard_error"] = 0.001
+    study.set_user_attr(f"adnn:test/{evaluated_at}-1", evaluation)
     scores = scores_of(name, best)
-    for name, text in as_attributes(f"adnn:scores/{look['trial']}", scores).items():
+    for name, text in as_attributes(f"adnn:scores/{evaluation['trial']}", scores).items():
         study.set_user_attr(name, text)
 
 
@@ -227,9 +229,12 @@ def store_evaluation(
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
     """Add the sizes of classes to a stored test-set evaluation; the classes are a, b, …."""
     [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
-    look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
-    look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}
-    study.set_user_attr(name, look)
+    evaluation = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
+    evaluation |= {
+        "largest_class": chr(ord("a") + sizes.index(max(sizes))),
+        "n_largest": max(sizes),
+    }
+    study.set_user_attr(name, evaluation)
 
 
 def store_comparison(

@@ -190,7 +190,7 @@ WRONG: dict[str, Any] = {
     stored.BASELINE_METRICS: "text",
     stored.SEARCH: {"sampler": "greedy", "n_trials": None, "batch_size": 0},
     stored.RUNS: [],
-    stored.TEST: {"looked": "now"},
+    stored.TEST: {"evaluated_at": "now"},
     stored.TEST_ROWS: None,
     stored.SCORES: 3,
     stored.REPLICATE: {"trial": 0, "index": None},
@@ -265,7 +265,7 @@ def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: 
 
 
 LOOK: Any = {
-    "looked": "now",
+    "evaluated_at": "now",
     "trial": 0,
     "n_trials": 1,
     "n_images": 10,

@@ -99,7 +99,7 @@ def evaluate_test_set(
     elif evaluation["n_trials"] == n_trials:
         return record
     now = datetime.now(UTC).isoformat()
-    evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
+    evaluation = {**evaluation, "evaluated_at": now, "n_trials": n_trials}
     # The evaluation is stored last, so its presence shows that the scores are stored.
     return record.with_stored({**attrs, f"{TEST}/{now}-{os.getpid()}": evaluation})
 
@@ -114,16 +114,16 @@ def retrain_best_trial(
     assert record.best is not None, "There is a best trial."
     objective = objective.as_trained(record.best)
     params = record.best.params
-    unsearched = objective.unsearched
+    baseline_experiment = objective.baseline_experiment
     trainer = objective.trainer
-    starts = [unsearched.starts({}), objective.starts(params)]
+    starts = [baseline_experiment.starts({}), objective.starts(params)]
     tested_networks = objective.take_tested(params)
     if tested_networks is not None:
         runs = [retraining.tested(trainer, networks) for networks in tested_networks]
-    elif unsearched is objective:
+    elif baseline_experiment is objective:
         runs = [*retraining.retrain(trainer, starts, stop)]
     else:
-        runs = [*retraining.retrain(unsearched.trainer, starts[:1], stop)]
+        runs = [*retraining.retrain(baseline_experiment.trainer, starts[:1], stop)]
         runs += retraining.retrain(trainer, starts[1:], stop)
     attrs = record.best.user_attrs
     metrics_of_baseline = {**record.attrs, **attrs}.get(BASELINE_METRICS, {})
@@ -355,7 +355,7 @@ def replicate_best_trial(record: NetworkRecord, objective: NetworkObjective, sto
     if not is_random(experiment):
         return
     arms = {
-        BASELINE_ARM: (experiment.unsearched, dict[str, Any]()),
+        BASELINE_ARM: (experiment.baseline_experiment, dict[str, Any]()),
         BEST_ARM: (experiment, best.params),
     }
     fingerprint = experiment_fingerprint(record.config)
@@ -380,9 +380,12 @@ def _arms(
     """
     best_objective = objective.as_trained(best)
     first = record.done_trials[0]
-    unsearched = best_objective.unsearched
-    arms: dict[int, tuple[NetworkObjective, Json]] = {BASELINE_ARM: (unsearched, {})}
-    if best_objective.moves(best.params) or unsearched is not best_objective:
+    baseline_experiment = best_objective.baseline_experiment
+    arms: dict[int, tuple[NetworkObjective, Json]] = {BASELINE_ARM: (baseline_experiment, {})}
+    if (
+        best_objective.has_offsets_or_ensemble(best.params)
+        or baseline_experiment is not best_objective
+    ):
         arms[BEST_ARM] = (best_objective, best.params)
     if objective.compared is not None:
         return arms

@@ -103,7 +103,7 @@ def check_confirmation(contract: Json, objective: NetworkObjective, own: OwnScor
         raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
     best = contract["best"]
     n_gains = 0
-    if objective.moves(best["params"]):
+    if objective.has_offsets_or_ensemble(best["params"]):
         n_gains = n_seeds
     for name, values, n in (
         ("gains", claimed.gains, n_gains),
@@ -157,7 +157,7 @@ def new_pairs(
         )
     params = contract["best"]["params"]
     arms: dict[int, Json] = {BASELINE_ARM: {}}
-    if objective.moves(params):
+    if objective.has_offsets_or_ensemble(params):
         arms[BEST_ARM] = params
     seeded = [objective.replace(seed=seed) for seed in seeds]
     starts = [each.starts(arm) for arm in arms.values() for each in seeded]

@@ -317,7 +317,7 @@ class Experiment:
         return config
 
     @property
-    def unsearched(self) -> Self:
+    def baseline_experiment(self) -> Self:
         """The experiment whose baseline network this experiment uses.
 
         It differs only for a control that changes the training. Such a control uses the baseline
@@ -341,7 +341,7 @@ class Experiment:
         """Return the starts of a trial's networks. Only ensembles have several."""
         return [self.start(params)]
 
-    def moves(self, params: Json) -> bool:
+    def has_offsets_or_ensemble(self, params: Json) -> bool:
         """Return whether parameters change initial values or average networks.
 
         The parameters of a random restart do neither.

@@ -206,7 +206,7 @@ class NetworkObjective(Experiment):
         objective = self.of(trials[0].params)
         if self.is_of_trial:
             trials[0].set_user_attr(stored.MADE, objective.made)
-        baseline_start = objective.unsearched.baseline_start
+        baseline_start = objective.baseline_experiment.baseline_start
         starts = [objective.start(trial.params) for trial in trials]
         is_first = not _has_baseline(study)
         pruned = {}  # The number of epochs after which each run was pruned.
@@ -248,10 +248,10 @@ class NetworkObjective(Experiment):
         self, starts: list[Start], runs: list[TrainingRun], limits: dict[str, Any]
     ) -> TrainingRun:
         """Return the baseline network's run, which is one of ``runs`` from ``starts``, or new."""
-        unsearched = self.unsearched
-        if unsearched is self and self.baseline_start in starts:
+        baseline_experiment = self.baseline_experiment
+        if baseline_experiment is self and self.baseline_start in starts:
             return runs[starts.index(self.baseline_start)]
-        [run] = unsearched.trainer.train([unsearched.baseline_start], **limits)
+        [run] = baseline_experiment.trainer.train([baseline_experiment.baseline_start], **limits)
         return run
 
     @property

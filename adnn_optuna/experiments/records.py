@@ -203,7 +203,7 @@ def test_metric(metric: str) -> str:
 def test_evaluations_of(attrs: Attributes) -> list[TestEvaluation]:
     """Return the test-set evaluations that a study stores, by time."""
     evaluations = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    evaluations.sort(key=lambda evaluation: evaluation["looked"])
+    evaluations.sort(key=lambda evaluation: evaluation["evaluated_at"])
     # Workers that end at the same time may store the same evaluation.
     different = {
         (evaluation["trial"], evaluation["n_trials"]): evaluation for evaluation in evaluations

@@ -261,7 +261,7 @@ class SearchResult(StudyResult):
         if self.best is None:
             return
         objective = self._trained.as_trained(self.best)
-        if objective.unsearched is not objective:
+        if objective.baseline_experiment is not objective:
             raise WrongValueError(
                 "A contract must be of a network that is trained as its baseline network; got "
                 f"the control {self.record.sampler!r}, which changes the training. Make the "

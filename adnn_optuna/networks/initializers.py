@@ -82,7 +82,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
         )
 
 
-def never_moved(model: keras.Model) -> list[str]:
+def without_offsets(model: keras.Model) -> list[str]:
     """Return the trainable variables of a model that never get an offset, as layer/variable."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
     # Outer layers are omitted, because layers within a configuration do not name them.

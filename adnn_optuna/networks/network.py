@@ -300,9 +300,10 @@ def _keras_architecture(
         # weights.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    not_moved = initializers.never_moved(model)
-    if not_moved:
-        config["not_moved"] = not_moved
+    without_offsets = initializers.without_offsets(model)
+    if without_offsets:
+        # New seeds depend on the keys of a configuration, so do not rename this one.
+        config["not_moved"] = without_offsets
     # If the configuration has only Keras's own classes, it describes the model fully.
     own_code: Any = build_model
     with contextlib.suppress(WrongValueError):
@@ -372,11 +373,11 @@ def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
                 "not used here. Pass a model that Keras trains by its own."
             )
     _check_are_alike(model, other)
-    not_moved = initializers.never_moved(model)
-    if len(not_moved) == len(model.trainable_variables):
+    without_offsets = initializers.without_offsets(model)
+    if len(without_offsets) == len(model.trainable_variables):
         raise WrongValueError(
-            f"The model has no trainable kernel or bias, but [{named(not_moved)}]. Offsets move "
-            "variables that add_weight of a layer calls kernel, embeddings or bias."
+            f"The model has no trainable kernel or bias, but [{named(without_offsets)}]. Offsets "
+            "are added to variables that add_weight of a layer calls kernel, embeddings or bias."
         )
 
 

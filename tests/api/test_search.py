@@ -305,7 +305,7 @@ class TestLooksAtTheTestSet:
             result = adnn.resume(storage, "s", max_trial=5)
         first, second = result.record.test_evaluations
         assert (first["n_trials"], second["n_trials"]) == (2, 5)
-        assert first["looked"] < second["looked"]
+        assert first["evaluated_at"] < second["evaluated_at"]
         assert second["trial"] == result.best.number
         data = objective.dataset
         right = np.asarray(result.model()(data.x_test)).argmax(axis=1) == data.y_test
@@ -324,7 +324,7 @@ class TestLooksAtTheTestSet:
         result = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
         first, second = result.record.test_evaluations
         assert first["trial"] == second["trial"] == 0
-        assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
+        assert {**first, "evaluated_at": "", "n_trials": 2} == {**second, "evaluated_at": ""}
 
     def test_nothing_is_evaluated_until_the_result_is_asked_for_it(
         self, objective: InitOffsetObjective, storage: BaseStorage

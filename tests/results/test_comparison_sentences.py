@@ -21,8 +21,8 @@ from stored_studies import (
     store_classes,
     store_comparison,
     store_head,
-    store_look,
     store_study,
+    store_test_evaluation,
     with_replication,
 )
 
@@ -87,14 +87,14 @@ def interrupted() -> Comparison:
     return load_comparison(storage, "c")
 
 
-def looked_again() -> Comparison:
+def tested_again() -> Comparison:
     comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     run = comparison.results["random_restart"][0]
-    store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+    store_test_evaluation(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
     # The two evaluations tested different best trials.
     run.study.enqueue_trial({})
     run.study.tell(run.study.ask(), 2.0)
-    store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
+    store_test_evaluation(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
     return read_again(comparison)
 
 
@@ -148,7 +148,7 @@ def states() -> dict[str, Comparison]:
         "not complete": interrupted(),
         "a run without a value": dataclasses.replace(gap),
         "one of many": dataclasses.replace(two_arms, like=tuple("abcdefg")),
-        "looked again": looked_again(),
+        "tested again": tested_again(),
         "uneven classes": read_again(uneven),
         "groups": Comparison({**two_arms.results, "greedy": grouped}, (0,)),
     }

@@ -22,8 +22,8 @@ from stored_studies import (
     store_classes,
     store_confirmation,
     store_head,
-    store_look,
     store_study,
+    store_test_evaluation,
 )
 
 import adnn_optuna as adnn
@@ -162,11 +162,11 @@ def evaluated_elsewhere() -> list[optuna.Study]:
     return [studies[2], runs[0], other_study, closed]
 
 
-def looked_again() -> optuna.Study:
+def tested_again() -> optuna.Study:
     """Return a search in which two workers evaluated the test set, because they ended together."""
     study = untested()
     for second in (0, 1):
-        store_look(study, f"2026-11-25T13:00:0{second}+00:00", 0.9, 0.005)
+        store_test_evaluation(study, f"2026-11-25T13:00:0{second}+00:00", 0.9, 0.005)
     return study
 
 
@@ -176,10 +176,13 @@ def in_state(state: TrialState) -> optuna.Study:
     return study
 
 
-def unmoved(**config: Any) -> optuna.Study:
+def without_offsets(**config: Any) -> optuna.Study:
     """Return a search of a model that has variables without offsets."""
     study = store_study("own layers")
-    model = {**study.user_attrs[CONFIG]["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
+    model = {
+        **study.user_attrs[CONFIG]["model"],
+        "not_moved": [f"own/w{i}" for i in range(7)],
+    }
     study.set_user_attr(CONFIG, {**study.user_attrs[CONFIG], "model": model, **config})
     return study
 
@@ -219,8 +222,8 @@ def states() -> dict[str, StudyResult]:
         "no new seeds": store_study("long", gain=0.003),
         "no gain": store_study("same", values=[0.901257] * 12),
         "an earlier best trial was tested": untested(),
-        "looked again": looked_again(),
-        "looked elsewhere": evaluated_elsewhere()[0],
+        "tested again": tested_again(),
+        "tested elsewhere": evaluated_elsewhere()[0],
         "at chance": changed(read_record(chance), "adnn:test/", best=0.41, baseline=0.39),
         "a diverged baseline and groups": changed(
             read_record(store_study("s")), "adnn:test/", **diverged
@@ -230,8 +233,8 @@ def states() -> dict[str, StudyResult]:
         "no trial": optuna.create_study(study_name="theirs"),
         "failed": in_state(TrialState.FAIL),
         "pruned": in_state(TrialState.PRUNED),
-        "variables that are not moved": unmoved(),
-        "variables that no control moves": unmoved(space={"type": "ControlSpace"}),
+        "variables without offsets": without_offsets(),
+        "variables without offsets, of a control": without_offsets(space={"type": "ControlSpace"}),
         "left running": unfinished,
         "an added best trial": added,
         **{f"ended by {r}": ended_by(r) for r in ("max_time", "interrupted", "exhausted", None)},
@@ -310,7 +313,7 @@ class TestWhenItWouldBeFalse:
 
 class TestTestSet:
     def test_each_evaluation_counts_once(self) -> None:
-        for study, count in ((untested(), "1"), (looked_again(), "2")):
+        for study, count in ((untested(), "1"), (tested_again(), "2")):
             assert ("test-set evaluations", count) in document_of(study).tables[0].rows
 
     def test_evaluations_count_over_the_whole_storage(self) -> None:
