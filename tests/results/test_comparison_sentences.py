@@ -87,7 +87,7 @@ def interrupted() -> Comparison:
     return load_comparison(storage, "c")
 
 
-def tested_again() -> Comparison:
+def evaluated_again() -> Comparison:
     comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
     run = comparison.results["random_restart"][0]
     store_test_evaluation(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
@@ -148,7 +148,7 @@ def states() -> dict[str, Comparison]:
         "not complete": interrupted(),
         "a run without a value": dataclasses.replace(gap),
         "one of many": dataclasses.replace(two_arms, like=tuple("abcdefg")),
-        "tested again": tested_again(),
+        "tested again": evaluated_again(),
         "uneven classes": read_again(uneven),
         "groups": Comparison({**two_arms.results, "greedy": grouped}, (0,)),
     }

@@ -162,7 +162,7 @@ def evaluated_elsewhere() -> list[optuna.Study]:
     return [studies[2], runs[0], other_study, closed]
 
 
-def tested_again() -> optuna.Study:
+def evaluated_again() -> optuna.Study:
     """Return a search in which two workers evaluated the test set, because they ended together."""
     study = untested()
     for second in (0, 1):
@@ -222,7 +222,7 @@ def states() -> dict[str, StudyResult]:
         "no new seeds": store_study("long", gain=0.003),
         "no gain": store_study("same", values=[0.901257] * 12),
         "an earlier best trial was tested": untested(),
-        "tested again": tested_again(),
+        "tested again": evaluated_again(),
         "tested elsewhere": evaluated_elsewhere()[0],
         "at chance": changed(read_record(chance), "adnn:test/", best=0.41, baseline=0.39),
         "a diverged baseline and groups": changed(
@@ -313,7 +313,7 @@ class TestWhenItWouldBeFalse:
 
 class TestTestSet:
     def test_each_evaluation_counts_once(self) -> None:
-        for study, count in ((untested(), "1"), (tested_again(), "2")):
+        for study, count in ((untested(), "1"), (evaluated_again(), "2")):
             assert ("test-set evaluations", count) in document_of(study).tables[0].rows
 
     def test_evaluations_count_over_the_whole_storage(self) -> None:
