@@ -202,7 +202,7 @@ WRONG: dict[str, Any] = {
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
     stored.COMPARISON: {
         "seeds": {},
-        "is_raised": False,
+        "sequential": False,
         "after_fixed": False,
         "arms": {},
         "arguments": {},
@@ -264,7 +264,7 @@ def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: 
                 read()
 
 
-LOOK: Any = {
+EVALUATION: Any = {
     "evaluated_at": "now",
     "trial": 0,
     "n_trials": 1,
@@ -286,7 +286,12 @@ CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [
     # The seeds of an evaluation are below 2^31.
     (stored.CONFIRMED, CONFIRMED, {"seeds": [2**31]}, "have a whole number from 0 to 2.15e"),
     *(
-        (stored.TEST, {**LOOK, "largest_class": "a"}, wrong, "be a test-set evaluation whose")
+        (
+            stored.TEST,
+            {**EVALUATION, "largest_class": "a"},
+            wrong,
+            "be a test-set evaluation whose",
+        )
         for wrong in (
             {"won": 9},
             {"won": 2**62, "lost": 2**62},
@@ -296,7 +301,7 @@ CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [
             {"n_largest": 11},
         )
     ),
-    (stored.TEST, LOOK, {"n_largest": 5}, "be a test-set evaluation whose counts agree"),
+    (stored.TEST, EVALUATION, {"n_largest": 5}, "be a test-set evaluation whose counts agree"),
 ]
 
 
@@ -315,7 +320,9 @@ def test_contradictory_parts_are_refused(name: str, value: Any, wrong: Any, rule
 
 def test_a_test_set_evaluation_without_its_counts_is_refused() -> None:
     study = optuna.create_study(study_name="mine")
-    study.set_user_attr("adnn:test/1", {name: LOOK[name] for name in LOOK if name != "won"})
+    study.set_user_attr(
+        "adnn:test/1", {name: EVALUATION[name] for name in EVALUATION if name != "won"}
+    )
     with pytest.raises(WrongInputError, match="a test-set evaluation whose counts agree"):
         read_record(study)
 

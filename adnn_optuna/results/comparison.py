@@ -569,8 +569,8 @@ class Comparison(Printed):
 
     def _about_alike(self) -> str:
         """Return the end of a sentence: which samplers are as good, or have the best mean."""
+        rows = self.numbers.over_reference
         for verdict in ("equivalent", "not worse"):
-            rows = self.numbers.over_reference
             if alike := [row.arm for row in rows if row.verdict == verdict]:
                 return f"; {named_are(alike)} {verdict}"
         return self._best_mean()

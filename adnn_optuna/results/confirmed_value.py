@@ -252,7 +252,7 @@ class ConfirmedValue:
         level = percent(self.level)
         if self._is_raised:
             notes.append(
-                f"Sequential: {self.where} were added after a first result, so CIs are at "
+                f"Sequential: more {self.where} were planned later, so CIs are at "
                 f"{level}. They are wider than in a fixed design, because they are valid after "
                 f"each {self._run}."
             )

@@ -611,8 +611,8 @@ class Recheck(Printed):
         ]
         return " ".join(filter(None, sentences))
 
-    @property
-    def _on_gain(self) -> "_Finding":
+    @functools.cached_property
+    def _on_gain(self) -> _Finding:
         """What the new seeds show about the gain. Without a baseline, the sentence is empty."""
         numbers = self.numbers
         if self.trial is None or self.against is None:
@@ -632,7 +632,7 @@ class Recheck(Printed):
             return _Finding("not known", sentence)
         return self._on_known_gain(self.trial, self.against)
 
-    def _on_known_gain(self, trial: FrozenTrial, against: FrozenTrial) -> "_Finding":
+    def _on_known_gain(self, trial: FrozenTrial, against: FrozenTrial) -> _Finding:
         numbers = self.numbers
         chosen = f"trial {trial.number}"
         baseline = numbers.against_label
@@ -661,8 +661,8 @@ class Recheck(Printed):
     def _best_in_words(self) -> str:
         return f"{self._best_line.value} (trial {self.numbers.best.number})"
 
-    @property
-    def _on_best_value(self) -> "_OnBestValue":
+    @functools.cached_property
+    def _on_best_value(self) -> _OnBestValue:
         """What the new seeds show about the study's best value."""
         numbers = self.numbers
         excess = self._overstatement_line
@@ -688,7 +688,7 @@ class Recheck(Printed):
             return _OnBestValue("not shown", not_shown, title, label)
         return self._on_shown_distance(excess)
 
-    def _on_shown_distance(self, excess: Line) -> "_OnBestValue":
+    def _on_shown_distance(self, excess: Line) -> _OnBestValue:
         """Return what a best value shows that is too good, or worse than the new values.
 
         If another trial than the best one is chosen, the best trial itself may be as good as it

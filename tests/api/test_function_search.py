@@ -551,7 +551,7 @@ def test_more_new_seeds_stay_sequential() -> None:
         result = search(**options, confirm=confirm)
         widths.append(result.value.high - result.value.low)
         details = " ".join(format(result, "details").split())
-        is_raised = "new seeds were added after a first result" in details
+        is_raised = "more new seeds were planned later" in details
         assert is_raised == (len(widths) > 1)
         level = 99 if is_raised else 95
         assert f"({level}% CI " in str(result)

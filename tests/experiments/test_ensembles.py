@@ -74,8 +74,8 @@ def test_an_ensemble_is_the_average_of_separately_trained_networks(
     del again.attrs[name]
     searched: Any = plan_of(objective, 3).plan.objective
     again = evaluate_test_set(again, searched, threading.Event())
-    looks: list[Any] = [again.test_evaluation, record.test_evaluation]
-    assert {**looks[0], "evaluated_at": ""} == {**looks[1], "evaluated_at": ""}
+    evaluations: list[Any] = [again.test_evaluation, record.test_evaluation]
+    assert {**evaluations[0], "evaluated_at": ""} == {**evaluations[1], "evaluated_at": ""}
 
 
 def test_diverged_networks_are_left_out_of_an_ensemble(objective: InitOffsetObjective) -> None:

@@ -179,10 +179,7 @@ def in_state(state: TrialState) -> optuna.Study:
 def without_offsets(**config: Any) -> optuna.Study:
     """Return a search of a model that has variables without offsets."""
     study = store_study("own layers")
-    model = {
-        **study.user_attrs[CONFIG]["model"],
-        "not_moved": [f"own/w{i}" for i in range(7)],
-    }
+    model = {**study.user_attrs[CONFIG]["model"], "not_moved": [f"own/w{i}" for i in range(7)]}
     study.set_user_attr(CONFIG, {**study.user_attrs[CONFIG], "model": model, **config})
     return study
 
