@@ -58,7 +58,7 @@ class LongerObjective(OneTrialObjective):
     When an epoch is better than all earlier epochs, the trial reports its value.
     """
 
-    def _train(
+    def _outcomes(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
         """Train for all epochs, or until a limit. After Ctrl-C, a resumed search starts again."""
@@ -98,7 +98,7 @@ class EnsembleObjective(OneTrialObjective):
         seeds = member_seeds(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
-    def _train(
+    def _outcomes(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
         """Train all networks, or until a limit. After Ctrl-C, a resumed search starts again."""

@@ -1,7 +1,7 @@
 """Train the networks of trials, each from the initial values that its parameters determine."""
 
 import contextlib
-import itertools
+import dataclasses
 import math
 import time
 import weakref
@@ -129,28 +129,40 @@ class NetworkObjective(Experiment):
         """
         # If the model is a function of the trial, networks have different graphs, so they are
         # trained one by one.
-        if len(trials) == 1 or not self.is_of_trial:
+        if len(trials) > 1 and not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                # If a trial diverged while it suggested parameters, it has no network. Its
-                # attributes are read only if errors are caught, because a read is a transaction.
-                if self.catch and _ending(trials[0]) == "diverged":
-                    return [Outcome("diverged")]
-                try:
-                    return self._train(trials, limits, may_prune=may_prune)
-                except UpdateFinishedTrialError:
-                    if not all(map(has_ended, trials)):
-                        raise
-                    # Another worker has ended the trials.
-                    return [Outcome("pruned") for _ in trials]
-                except Exception as error:
-                    if not _checks.is_out_of_memory(error):
-                        raise
-                    raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-            if len(trials) == 1:
-                return [Outcome("diverged")]
-        # The trials are trained one by one, so an error in ``catch`` ends only its own trial.
-        each = (self.train([trial], may_prune=may_prune, **limits) for trial in trials)
-        return [*itertools.chain(*each)]
+                return self._train_together(trials, limits, may_prune=may_prune)
+            # One by one, an error in ``catch`` ends only its own trial.
+        return [self._train_alone(trial, limits, may_prune=may_prune) for trial in trials]
+
+    def _train_alone(
+        self, trial: optuna.Trial, limits: dict[str, Any], *, may_prune: bool
+    ) -> Outcome:
+        """Train one trial. After an error in ``catch``, the trial has diverged."""
+        # If a trial diverged while it suggested parameters, it has no network. Its attributes are
+        # read only if errors are caught, because a read is a transaction.
+        if self.catch and _ending(trial) == "diverged":
+            return Outcome("diverged")
+        with catching(self.catch, f"Training of {[trial.number]}"):
+            [outcome] = self._train_together([trial], limits, may_prune=may_prune)
+            return outcome
+        return Outcome("diverged")
+
+    def _train_together(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
+    ) -> list[Outcome]:
+        """Train trials of the same graph at once. Name what to do if the memory is too small."""
+        try:
+            return self._outcomes(trials, limits, may_prune=may_prune)
+        except UpdateFinishedTrialError:
+            if not all(map(has_ended, trials)):
+                raise
+            # Another worker has ended the trials.
+            return [Outcome("pruned") for _ in trials]
+        except Exception as error:
+            if not _checks.is_out_of_memory(error):
+                raise
+            raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train a trial and return its metric, or NaN if the training diverged.
@@ -199,36 +211,33 @@ class NetworkObjective(Experiment):
         """
         return None
 
-    def _train(
+    def _outcomes(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
     ) -> list[Outcome]:
+        """Train trials of the same graph and, if it is missing, their baseline network."""
         study = trials[0].study
         objective = self.of(trials[0].params)
         if self.is_of_trial:
             trials[0].set_user_attr(stored.MADE, objective.made)
-        baseline_start = objective.baseline_experiment.baseline_start
         starts = [objective.start(trial.params) for trial in trials]
-        is_first = not _has_baseline(study)
-        pruned = {}  # The number of epochs after which each run was pruned.
-
-        def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
-            if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
-                pruned[run] = epoch + 1
-            # The baseline network completes its training, even if its trial is pruned.
-            return run in pruned and not (is_first and starts[run] == baseline_start)
-
+        study_needs_baseline = not _has_baseline(study)
+        pruning = None
         if may_prune and not isinstance(study.pruner, NopPruner):
-            runs = objective.trainer.train(starts, **limits, after_epoch=after_epoch)
-        else:
-            runs = objective.trainer.train(starts, **limits)
+            pruning = _Pruning(trials, self.metric)
+            if study_needs_baseline:
+                baseline_start = objective.baseline_experiment.baseline_start
+                pruning.runs_to_complete = [
+                    run for run, start in enumerate(starts) if start == baseline_start
+                ]
+        runs = objective.trainer.train(starts, **limits, after_epoch=pruning)
         outcomes = []
         for i, run in enumerate(runs):
-            is_pruned = run.epochs > pruned.get(i, run.epochs)
+            is_pruned = pruning is not None and run.epochs > pruning.epochs.get(i, run.epochs)
             outcomes.append(objective._outcome(run, trials[i], is_pruned=is_pruned))
 
         # The study and the trial that have no stored baseline network yet.
         without_baseline: list[optuna.Study | optuna.Trial] = []
-        if is_first:
+        if study_needs_baseline:
             without_baseline.append(study)
         has_own_baseline = self.is_of_trial and self.compared is None
         is_best = has_own_baseline and self._is_best(trials[0], outcomes[0].value)
@@ -286,6 +295,24 @@ class NetworkObjective(Experiment):
                 examples = _short_scores(trial, run.examples)
         metrics = run.metrics if run.history else None
         return Outcome(status, value, metrics, trained, examples=examples)
+
+
+@dataclasses.dataclass
+class _Pruning:
+    """Asks the pruner of a study after each epoch of its trials."""
+
+    trials: Sequence[optuna.Trial]
+    metric: str
+    # The baseline networks, which complete their training even if their trials are pruned.
+    runs_to_complete: Sequence[int] = ()
+    # The number of epochs after which each pruned run was pruned.
+    epochs: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, run: int, epoch: int, metrics: Metrics) -> bool:
+        """Return whether a run ends after an epoch. Both are numbered from 0."""
+        if run not in self.epochs and _is_to_end(self.trials[run], metrics[self.metric], epoch):
+            self.epochs[run] = epoch + 1
+        return run in self.epochs and run not in self.runs_to_complete
 
 
 def _short_scores(trial: optuna.Trial, scores: np.ndarray) -> Scored | None:
