@@ -113,7 +113,7 @@ class ValueTable:
     @property
     def is_of_new_data(self) -> bool:
         """Whether the verdicts are for new data, because values are of splits of one data set."""
-        return self.differences is not self.on_these_rows
+        return self.design.resampled is not None
 
     @functools.cached_property
     def unit(self) -> Unit:
@@ -138,7 +138,18 @@ class ValueTable:
 
     @property
     def n_values(self) -> int:
-        """The number of counted values in the arm with the fewest."""
+        """The number of counted values in the arm with the fewest, except arms without any.
+
+        If fewer than two arms have values, it is 0.
+        """
+        counts = [len(values) for values in self.compared.values() if len(values)]
+        if len(counts) < 2:
+            return 0
+        return min(counts)
+
+    @property
+    def n_before_gap(self) -> int:
+        """The number of rows before the first missing value of any arm."""
         return min(map(len, self.compared.values()))
 
     @property
@@ -148,25 +159,29 @@ class ValueTable:
 
     @property
     def in_all_arms(self) -> dict[str, np.ndarray]:
-        """The values that count in all arms.
+        """The values that count in all arms, except arms without any.
 
-        Paired values count only before the first missing value of any arm.
+        Paired values count only before the first missing value of any of these arms.
         """
         n = self.n_values if self.is_paired else None
         return {label: array[:n] for label, array in self.compared.items()}
 
     @functools.cached_property
     def means(self) -> dict[str, float]:
-        """The mean of each arm over :attr:`in_all_arms`."""
-        return {label: float(array.mean()) for label, array in self.in_all_arms.items()}
+        """The mean of each arm over :attr:`in_all_arms`. Without a value, it is NaN."""
+        means = dict.fromkeys(self.arms, math.nan)
+        for label, array in self.in_all_arms.items():
+            if len(array):
+                means[label] = float(array.mean())
+        return means
 
     @property
     def ranked(self) -> list[str]:
-        """The labels of the arms, the best mean first."""
-        if not self.n_values:
-            return [*self.arms]
+        """The labels of the arms, the best mean first, and arms without a value last."""
         means = self.means
-        return sorted(means, key=lambda label: means[label], reverse=self.maximize)
+        known = [label for label in self.arms if not math.isnan(means[label])]
+        known.sort(key=lambda label: means[label], reverse=self.maximize)
+        return [*known, *(label for label in self.arms if label not in known)]
 
     def outliers(self, label: str) -> list[str]:
         """Return the names of an arm's values that are far worse than its other values.
@@ -174,7 +189,7 @@ class ValueTable:
         If the other arms are as bad at the same position, a paired value is omitted.
         """
         places = outliers(self.compared[label], maximize=self.maximize)
-        if self.is_paired:
+        if self.is_paired and len(places):
             places = self._not_shared(label, places)
         if self.design.names:
             return [self.design.names[i] for i in places]
@@ -186,9 +201,12 @@ class ValueTable:
         The median of the other arms is subtracted from the arm's values. A value is returned if
         more than half of its distance from the arm's median remains.
         """
-        arms = self.in_all_arms
-        values = arms.pop(label)
-        over_others = values - np.median([*arms.values()], axis=0)
+        in_all_arms = self.in_all_arms
+        values = in_all_arms.pop(label)
+        others = [array for array in in_all_arms.values() if len(array)]
+        if not others:
+            return [*places]
+        over_others = values - np.median(others, axis=0)
         distances = np.median(values) - values
         own_distances = np.median(over_others) - over_others
         return [i for i in places if i < len(values) and own_distances[i] / distances[i] > 0.5]
@@ -217,7 +235,7 @@ class ArmComparison(Printed):
     def _why_nothing_is_shown(self) -> str:
         """Return the sentences on why too few values count for a verdict."""
         numbers = self.numbers
-        n = numbers.n_values
+        n = numbers.n_before_gap
         nothing = f"No {self._arm} is shown to be better"
         if n == numbers.n_all or not numbers.is_paired:
             return f"{nothing}, because there are too few {self._paired_by or 'value'}s."
@@ -230,7 +248,8 @@ class ArmComparison(Printed):
         """The advice if a value is missing."""
         numbers = self.numbers
         reason = "the reason for the gap does not depend on the value"
-        return f"Provide this value, or omit {numbers.design.names[numbers.n_values]} if {reason}."
+        gap = numbers.design.names[numbers.n_before_gap]
+        return f"Provide this value, or omit {gap} if {reason}."
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with the mean and the standard deviation of its values.
@@ -272,7 +291,8 @@ class ArmComparison(Printed):
     def _has_few(self) -> bool:
         """Whether there are too few values for a sentence on the best arm."""
         has_interval = any(math.isfinite(row.low) for row in self._concluded)
-        return self.numbers.n_values < FEWEST_PLANNED and not has_interval
+        n_pairs = max(row.n_pairs for row in self._concluded)
+        return n_pairs < FEWEST_PLANNED and not has_interval
 
     @property
     def _level(self) -> float:
@@ -406,7 +426,7 @@ class ArmComparison(Printed):
         column = unit.heading(numbers.score)
         headings = [self._arm, f"mean\n{column}", "standard\ndeviation"]
         rows = [
-            (label, unit.bare.value(float(values.mean())), _sd(known_sd(values), unit))
+            (label, unit.bare.value(numbers.means[label]), _sd(known_sd(values), unit))
             for label, values in numbers.in_all_arms.items()
         ]
         title = "For new data of this kind" if self._shows_these_rows else "All differences"

@@ -236,7 +236,7 @@ class PairedDesign:
         52:239-281, for the planned number of rows. If a value is missing, the CI is NaN. If each
         row is a mean over several splits, ``splits`` are the values of the single splits. More
         splits per row reduce the variance of rows, except the part that all splits of a data set
-        share. If values are not of splits, or a claim has no CI yet, ``rows`` are returned
+        share. If values are not of splits, ``rows`` are returned. A difference without a CI stays
         unchanged. In a sequential design, all claims are inconclusive.
         """
         if self.resampled is None:
@@ -244,12 +244,10 @@ class PairedDesign:
         if self.sequential:
             rule = "verdicts for new data need a planned number of seeds"
             return inconclusive(rows, f"no CI: {rule}, but this design is sequential")
-        if any(row.verdict and math.isnan(row.low) for row in rows):
-            return rows
         n_train, n_test = self.resampled
         judged = []
         for row in rows:
-            if row.verdict is None:
+            if math.isnan(row.low):
                 judged.append(row)
                 continue
             n = row.n_pairs

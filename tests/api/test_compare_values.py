@@ -39,6 +39,22 @@ def arms(n: int = 10, seed: int = 0) -> dict[str, list[float]]:
 
 
 class TestVerdicts:
+    def test_arms_without_counted_values_leave_the_others_compared(self) -> None:
+        values = arms()
+        complete = adnn.compare_values(values).differences()["difference"]
+        values["c"][0] = math.nan
+        comparison = adnn.compare_values(values)
+        assert comparison.numbers.ranked == ["b", "a", "c"]
+        assert comparison.numbers.n_values == 10
+        assert math.isnan(comparison.numbers.means["c"])
+        assert comparison.differences()["difference"]["a", "b"] == complete["a", "b"]
+        assert "c has no finite value at" not in (printed := format(comparison, "details"))
+        assert "row 0 lacks a finite value" in printed
+        values["b"][0] = math.nan  # No pair is left.
+        comparison = adnn.compare_values(values)
+        assert comparison.numbers.n_values == 0
+        assert "b and c have no finite value at row 0" in str(comparison)
+
     def test_all_pairs_of_arms_are_judged_by_paired_values(self) -> None:
         values = arms()
         table = adnn.compare_values(values, margin=0.25).differences()
@@ -371,6 +387,23 @@ class TestSplitsAndFolds:
         assert comparison.numbers.per == "fold"
         by_index = adnn.compare_values(table.set_index(["repeat", "fold"]), resampled=(80, 20))
         assert by_index.numbers.differences == comparison.numbers.differences
+
+    @pytest.mark.parametrize("row", [0, 9])
+    def test_a_gap_in_one_arm_leaves_the_intervals_of_other_arms_for_new_data(
+        self, row: int
+    ) -> None:
+        table = self.table()
+        table["c"] = table["a"] + np.linspace(-0.01, 0.02, 15)
+        complete = adnn.compare_values(table, resampled=(80, 20)).differences()
+        table.loc[row, "c"] = math.nan
+        comparison = adnn.compare_values(table, resampled=(80, 20))
+        ends = ["low", "high", "verdict"]
+        with_gap = comparison.differences()[ends]
+        assert with_gap.loc["a", "b"].equals(complete[ends].loc["a", "b"])
+        of_c = with_gap.drop(("a", "b"))
+        assert of_c[["low", "high"]].isna().all(axis=None)
+        assert {*of_c["verdict"]} == {"inconclusive"}
+        assert "for new data" in format(comparison, "details")
 
     def test_cross_validations_of_scikit_learn_are_compared_by_test_scores(self) -> None:
         linear, tree = np.random.default_rng(0).normal(0.8, 0.05, (2, 10))
