@@ -16,6 +16,7 @@ import sys
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -60,6 +61,10 @@ _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
 # Whether this thread is within a call of a repeating storage.
 _is_patient: ContextVar[bool] = ContextVar("_is_patient", default=False)
 
+# The storages with handlers. SQLAlchemy's `event.contains` compares memory addresses, so it may
+# mistake a new storage for one that is deleted.
+_listening: WeakSet[RDBStorage] = WeakSet()
+
 
 class StorageError(RuntimeError):
     """A storage could not be read or written. Everything that was stored before is kept."""
@@ -103,15 +108,13 @@ def _unpickled(data: bytes) -> BaseStorage:
 def _listen(storage: BaseStorage) -> None:
     """Register the handlers of a database's events. Unpickled copies of a storage have none."""
     backend: Any = getattr(storage, "_backend", storage)
-    if not isinstance(backend, RDBStorage):
+    if not isinstance(backend, RDBStorage) or backend in _listening:
         return
-    events: list[tuple[Any, ...]] = [(backend.engine, "handle_error", _hand_on)]
-    if backend.engine.name == "sqlite":
-        events.append((backend.scoped_session, "do_orm_execute", _lock_for_update))
     event = load("sqlalchemy").event
-    for event_arguments in events:
-        if not event.contains(*event_arguments):
-            event.listen(*event_arguments)
+    event.listen(backend.engine, "handle_error", _hand_on)
+    if backend.engine.name == "sqlite":
+        event.listen(backend.scoped_session, "do_orm_execute", _lock_for_update)
+    _listening.add(backend)
 
 
 class _FaultError(Exception):

@@ -145,6 +145,27 @@ def test_each_waiting_trial_is_taken_by_one_of_many_threads(
     assert sorted(are_taken) == trial_ids
 
 
+def test_each_storage_locks_waiting_trials_also_after_others_were_closed(url: str) -> None:
+    # A new storage may lie at the memory address of a deleted one, for which SQLAlchemy's
+    # registry of events still has entries.
+    study = optuna.create_study(storage=url, study_name="s")
+    study.enqueue_trial({})
+    trial_id = study.trials[0]._trial_id
+    statements: list[str] = []
+    for i in range(100):
+        storages: list[Any] = [open_storage(url) for _ in range(1 + i % 4)]
+        for storage in storages:
+            statements.clear()
+            sqlalchemy.event.listen(
+                storage._backend.engine,
+                "before_cursor_execute",
+                lambda _, __, statement, *___: statements.append(statement),
+            )
+            storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            assert statements[0] == "BEGIN EXCLUSIVE"
+        del storage, storages
+
+
 def test_changes_of_another_worker_to_a_created_trial_are_seen(url: str) -> None:
     optuna.create_study(storage=open_storage(url), study_name="s")
     first, second = (optuna.load_study(study_name="s", storage=open_storage(url)) for _ in "ab")

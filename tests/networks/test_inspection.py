@@ -166,20 +166,20 @@ def nested(*within: Any) -> Any:
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ([L.Rescaling(1 / 255), L.Dense(3)], True),
-        ([L.Normalization(), L.Dense(3)], True),
-        ([L.Dropout(0.1), L.BatchNormalization(), L.Dense(3)], True),
-        ([L.Embedding(9, 2), L.Flatten()], True),
-        ([nested(L.Rescaling(2.0), L.Dense(3)), L.Dense(3)], True),
-        ([L.Dense(3), L.BatchNormalization()], False),
-        ([nested(L.Dense(3), L.Rescaling(2.0)), L.Dense(3)], False),
-        ([L.Dropout(0.1), L.Activation("relu")], False),
+        (lambda: [L.Rescaling(1 / 255), L.Dense(3)], True),
+        (lambda: [L.Normalization(), L.Dense(3)], True),
+        (lambda: [L.Dropout(0.1), L.BatchNormalization(), L.Dense(3)], True),
+        (lambda: [L.Embedding(9, 2), L.Flatten()], True),
+        (lambda: [nested(L.Rescaling(2.0), L.Dense(3)), L.Dense(3)], True),
+        (lambda: [L.Dense(3), L.BatchNormalization()], False),
+        (lambda: [nested(L.Dense(3), L.Rescaling(2.0)), L.Dense(3)], False),
+        (lambda: [L.Dropout(0.1), L.Activation("relu")], False),
     ],
 )
 def test_scaling_layers_before_the_first_weights_are_found(
-    layers: list[Any], *, expected: bool
+    layers: Callable[[], list[Any]], *, expected: bool
 ) -> None:
-    model = keras.Sequential([keras.Input((4,)), *layers, L.Dense(2)])
+    model = keras.Sequential([keras.Input((4,)), *layers(), L.Dense(2)])
     assert scales_inputs(model) == expected
 
 
