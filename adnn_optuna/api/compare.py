@@ -39,10 +39,9 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.api._splits import ResampledArgument
 from adnn_optuna.api.stored import (
-    declaration_of,
+    head_if_declared,
     like_comparisons,
     limits_of_runs,
-    load_head,
     study_name_of,
 )
 from adnn_optuna.callbacks import LimitValues, OtherLimits, callbacks_of
@@ -203,9 +202,10 @@ def compare(
     with interruptible() as stop, bar:
         opened = open_storage(call.storage)
         check_is_reached(opened, call.executor)
-        before = declaration_of(opened, study_name)
-        if before is not None:
-            stored_head = load_head(opened, study_name)
+        stored_head = head_if_declared(opened, study_name)
+        before: Declaration | None = None
+        if stored_head is not None:
+            before = stored_head.user_attrs[COMPARISON]
             run_limits = limits_of_runs(stored_head, run_limits, arms, seeds)
             runs = dataclasses.replace(runs, limits=run_limits)
         declaration = _declaration(
@@ -222,20 +222,21 @@ def compare(
         n_jobs = call.n_jobs or searched.n_studies_at_once
         n_seeds_at_once = n_jobs if stop_when_decided else len(seeds)
         results: dict[str, list[StudyResult]] = {label: [] for label in arms}
-        end = 0
         head = None
         n_before = 0
+        n_compared = 0
         while True:
-            part = seeds[end : end + n_seeds_at_once]
-            end += len(part)
-            specs = {(label, seed): runs.spec(label, seed) for label in arms for seed in part}
+            next_seeds = seeds[n_compared : n_compared + n_seeds_at_once]
+            specs = {
+                (label, seed): runs.spec(label, seed) for label in arms for seed in next_seeds
+            }
             studies = open_studies([*specs.values()], opened)
             check_code(studies, searched.functions, reuse=reuse)
             n_before += sum(map(n_done, studies))
             # The declaration is stored once, because a second declaration could overwrite a later
             # declaration of another worker.
             head = head or _declared_head(opened, study_name, searched, declaration)
-            results_of_part = _run(
+            next_results = _run(
                 [*specs.values()],
                 studies,
                 opened,
@@ -245,11 +246,12 @@ def compare(
                 executor=call.executor,
                 storage=call.storage,
             )
-            for (label, _), result in zip(specs, results_of_part, strict=True):
+            for (label, _), result in zip(specs, next_results, strict=True):
                 results[label].append(result)
-            comparison = Comparison(results, seeds[:end], margin, declaration)
+            n_compared += len(next_seeds)
+            comparison = Comparison(results, seeds[:n_compared], margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, limits["max_time"], bar)
-            if is_over or end == len(seeds):
+            if is_over or n_compared == len(seeds):
                 return _noted(comparison, head, n_before)
 
 

@@ -24,13 +24,12 @@ from adnn_optuna.api.search import run_search
 from adnn_optuna.api.stored import records_of_comparison
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
-from adnn_optuna.engine.kinds import kind_of
+from adnn_optuna.engine.kinds import COMPARISON_KIND, kind_of
 from adnn_optuna.engine.loop import last_limits
 from adnn_optuna.engine.objectives import Ending, Searched
 from adnn_optuna.engine.storages import (
     AnyStorage,
     check_no_evaluations,
-    is_comparison,
     load_study,
     open_storage,
 )
@@ -99,6 +98,12 @@ def resume(
         of_search["test"] = test
     if confirm != "auto":
         of_search["confirm"] = confirm
+    if kind is COMPARISON_KIND:
+        _check_omitted(f"the comparison {study_name!r}", of_search)
+        arguments = _arguments(study, objective, data_dir) | new_limits | running
+        return compare(
+            **arguments, pruner=pruner, reuse=reuse, storage=opened, study_name=study_name
+        )
     if kind.read:
         other_limits = {**new_limits, "max_time": None}
         _check_omitted(
@@ -109,12 +114,6 @@ def resume(
         resumed = kind.load("resume")
         return resumed(study, objective, data_dir, max_time=call.max_time, reuse=reuse, **running)
     check_no_evaluations(study)
-    if is_comparison(study):
-        _check_omitted(f"the comparison {study_name!r}", of_search)
-        arguments = _arguments(study, objective, data_dir) | new_limits | running
-        return compare(
-            **arguments, pruner=pruner, reuse=reuse, storage=opened, study_name=study_name
-        )
     searched, settings = _stored_objective(study, objective, data_dir, call)
     names = searched.arms.samplers
     if sampler is None:

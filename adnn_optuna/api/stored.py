@@ -38,14 +38,11 @@ def load_result(storage: AnyStorage, study_name: str) -> Printed:
     Raises:
         ValueError: If the study does not exist, or stores too little for a result.
     """
-    opened = open_storage(storage, must_exist=True)
-    study = load_study(opened, study_name)
+    study = load_study(open_storage(storage, must_exist=True), study_name)
     kind = kind_of(study.user_attrs)
     if kind.read:
         return kind.load("read")(study)
     check_no_evaluations(study)
-    if is_comparison(study):
-        return load_comparison(opened, study_name)
     return result_of(read_record(study))
 
 
@@ -55,7 +52,11 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
     Raises:
         ValueError: If the comparison does not exist, or a run of its first seed is unfinished.
     """
-    head = load_head(open_storage(storage, must_exist=True), study_name)
+    return stored_comparison(load_head(open_storage(storage, must_exist=True), study_name))
+
+
+def stored_comparison(head: optuna.Study) -> Comparison:
+    """Return the comparison that a study declares, as :func:`load_comparison` does."""
     arms = records_of_comparison(head)
     declaration: Declaration = head.user_attrs[COMPARISON]
     seeds_declared = declaration["seeds"]
@@ -69,9 +70,9 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
         n_over = sum(map(len, ended))
         n_runs = len(arms) * len(seeds_declared)
         raise WrongValueError(
-            f"All runs of the first seed ({seeds_declared[0]}) of comparison {study_name!r} must "
-            f"have ended; got {n_over} of {n_runs} ended runs, but not all of this seed. Continue "
-            "with resume or compare."
+            f"All runs of the first seed ({seeds_declared[0]}) of comparison "
+            f"{head.study_name!r} must have ended; got {n_over} of {n_runs} ended runs, but not "
+            "all of this seed. Continue with resume or compare."
         )
     results: dict[str, list[StudyResult]] = {}
     for label, records_by_seed in arms.items():
@@ -80,13 +81,13 @@ def load_comparison(storage: AnyStorage, study_name: str) -> Comparison:
     return Comparison(results, seeds, margin, declaration, like_comparisons(head))
 
 
-def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return the declaration of a stored comparison, or :obj:`None`."""
+def head_if_declared(storage: BaseStorage, name: str) -> optuna.Study | None:
+    """Return the study that declares a comparison, or :obj:`None` if there is none yet."""
     if name not in optuna.get_all_study_names(storage):
         return None
     if is_undeclared(load_search(storage, name)):
         return None
-    return load_head(storage, name).user_attrs[COMPARISON]
+    return load_head(storage, name)
 
 
 def load_head(storage: BaseStorage, name: str) -> optuna.Study:

@@ -21,8 +21,7 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.functions import seeds_of
-from adnn_optuna.engine.kinds import FUNCTION, Kind
-from adnn_optuna.engine.kinds import VARIANCE as VARIANCE_KIND
+from adnn_optuna.engine.kinds import FUNCTION_KIND, VARIANCE_KIND, Kind
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.results.sentences import reused_note
 from adnn_optuna.results.variance import Variance, VarianceNumbers
@@ -147,7 +146,7 @@ def resumed_variance(
     """Make the missing evaluations of a stored variance, and return its result."""
     settings: VarianceSettings = study.user_attrs[VARIANCE]
     if objective is None:
-        kind = FUNCTION if settings["seed"] is None else VARIANCE_KIND
+        kind = FUNCTION_KIND if settings["seed"] is None else VARIANCE_KIND
         objective = kind.rebuilt(study, data_dir)
     return measure_variance(
         objective,

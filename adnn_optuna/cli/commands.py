@@ -77,7 +77,7 @@ def resume(
         out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     study = storages.load_study(opened, study_name)
-    if contract and kinds.kind_of(study.user_attrs) is not kinds.NETWORKS:
+    if contract and kinds.kind_of(study.user_attrs) is not kinds.NETWORK_KIND:
         raise WrongValueError(
             f"--study-name must be a search of a network for --contract; got {study_name!r}."
         )
@@ -185,7 +185,7 @@ def contract(
         output = Path(f"{study_name.replace('/', '-')}.contract.json")
     check_output_file("--output", output, ".json")
     kind = kinds.kind_of(study.user_attrs)
-    if kind is not kinds.NETWORKS:
+    if kind is not kinds.NETWORK_KIND:
         raise WrongValueError(
             f"Study {study_name!r} must be a search of a network; got another study. Pass the "
             "name of such a search."

@@ -44,7 +44,7 @@ from adnn_optuna.engine.evaluations import (
     plan_seeds,
 )
 from adnn_optuna.engine.example_scores import collecting
-from adnn_optuna.engine.kinds import FUNCTION, Kind
+from adnn_optuna.engine.kinds import FUNCTION_KIND, Kind
 from adnn_optuna.engine.objectives import (
     Caught,
     Ending,
@@ -140,7 +140,7 @@ class FunctionObjective:
     failed: float | None = None
     resampled: tuple[int, int] | Literal[False] | None = None
 
-    kind: ClassVar[Kind[Any]] = FUNCTION
+    kind: ClassVar[Kind[Any]] = FUNCTION_KIND
     metric: ClassVar[str] = "value"
     arms: ClassVar[Arms] = ARMS
     # A user's function may not be safe in several threads.

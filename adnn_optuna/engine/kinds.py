@@ -25,7 +25,7 @@ class Kind(Generic[R_co]):
     notes_on_runs: str = "results.study.notes_on_runs"
     objective: str = ""  # Rebuilds the objective from a study and a data folder.
     variance: str = ""  # The class that redraws the randomness of the objective.
-    read: str = ""  # Reads the result of evaluations from their study.
+    read: str = ""  # Reads the result of evaluations or of a comparison from their study.
     resume: str = ""  # Continues evaluations for :func:`adnn_optuna.resume`.
     fix: str = ""  # A text that says why the objective cannot be rebuilt, and what to do.
 
@@ -53,7 +53,7 @@ def loaded(path: str) -> Any:
     return getattr(load(f"adnn_optuna.{module}"), name)
 
 
-NETWORKS: Kind[Any] = Kind(
+NETWORK_KIND: Kind[Any] = Kind(
     record="experiments.records.NetworkRecord",
     result="experiments.search.SearchResult",
     notes_on_runs="experiments.search.notes_on_runs",
@@ -64,7 +64,7 @@ TRAINED_MODELS = "experiments.models.TrainedModels"
 """The class of compared models that are Keras models."""
 EVALUATIONS_ELSEWHERE = "experiments.records.evaluations_elsewhere"
 """The function that counts earlier test-set evaluations of the same samples in other studies."""
-FUNCTION: Kind[Any] = Kind(
+FUNCTION_KIND: Kind[Any] = Kind(
     record="engine.records.FunctionRecord",
     result="results.function_search.FunctionSearch",
     notes_on_runs="results.function_search.notes_on_runs",
@@ -72,41 +72,45 @@ FUNCTION: Kind[Any] = Kind(
     "adnn resume MODULE:FUNCTION. To recheck it, call recheck, or adnn recheck, with "
     "evaluate=FUNCTION, a function (trial, seed).",
 )
-OTHER: Kind[Any] = Kind(
+OTHER_KIND: Kind[Any] = Kind(
     fix="does not store its objective. To continue it, use study.optimize. To recheck it, call "
     "recheck, or adnn recheck, with evaluate=FUNCTION, a function (trial, "
     "seed).",
 )
-RECHECK: Kind[Any] = Kind(read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck")
-MODELS: Kind[Any] = Kind(
+RECHECK_KIND: Kind[Any] = Kind(
+    read="api.recheck.stored_recheck", resume="api.recheck.resumed_recheck"
+)
+MODELS_KIND: Kind[Any] = Kind(
     read="api.compare_models.stored_models",
     fix="does not store its models. To continue it, call compare_models, or adnn compare-models, "
     "again with the same models, storage and study_name.",
 )
-VARIANCE: Kind[Any] = Kind(
-    objective=NETWORKS.objective,
+VARIANCE_KIND: Kind[Any] = Kind(
+    objective=NETWORK_KIND.objective,
     read="api.variance.stored_variance",
     resume="api.variance.resumed_variance",
 )
-LOOP: Kind[Any] = Kind(
+LOOP_KIND: Kind[Any] = Kind(
     read="api.keep.stored_loop",
     fix="does not store its versions. To continue it, call keep, or adnn keep, with the next one.",
 )
-_OF_EVALUATIONS = {
-    stored.RECHECK: RECHECK,
-    stored.MODELS: MODELS,
-    stored.VARIANCE: VARIANCE,
-    stored.LOOP: LOOP,
+COMPARISON_KIND: Kind[Any] = Kind(read="api.stored.stored_comparison")
+
+# A comparison of models declares a comparison, too, so its own declaration comes first.
+_BY_DECLARATION = {
+    stored.RECHECK: RECHECK_KIND,
+    stored.MODELS: MODELS_KIND,
+    stored.VARIANCE: VARIANCE_KIND,
+    stored.LOOP: LOOP_KIND,
+    stored.COMPARISON: COMPARISON_KIND,
+    stored.CONFIG: NETWORK_KIND,
+    stored.SEARCH: FUNCTION_KIND,
 }
 
 
 def kind_of(attrs: Attributes) -> Kind[Any]:
     """Return the kind of study that user attributes declare."""
-    for name, kind in _OF_EVALUATIONS.items():
+    for name, kind in _BY_DECLARATION.items():
         if name in attrs:
             return kind
-    if stored.CONFIG in attrs:
-        return NETWORKS
-    if stored.SEARCH in attrs:
-        return FUNCTION
-    return OTHER
+    return OTHER_KIND

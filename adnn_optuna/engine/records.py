@@ -43,7 +43,7 @@ from adnn_optuna._attributes import (
 )
 from adnn_optuna._seeds import seeds_of_best_trial
 from adnn_optuna.engine.arms import SAMPLERS, Arm
-from adnn_optuna.engine.kinds import OTHER, kind_of
+from adnn_optuna.engine.kinds import OTHER_KIND, kind_of
 from adnn_optuna.engine.storages import StudyRead
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
 from adnn_optuna.samplers._owners import owner_of
@@ -460,7 +460,7 @@ def read_record(
     check_one_objective(study)
     read = StudyRead.of(study)
     kind = kind_of(read.attrs)
-    if kind is OTHER:
+    if kind is OTHER_KIND:
         others = {}
     elif others is None:
         others = attributes_in(study._storage)

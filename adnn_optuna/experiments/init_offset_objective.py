@@ -35,7 +35,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import Arm, Arms
 from adnn_optuna.engine.evaluations import SEEDS
-from adnn_optuna.engine.kinds import NETWORKS, Kind
+from adnn_optuna.engine.kinds import NETWORK_KIND, Kind
 from adnn_optuna.engine.objectives import Ending, RunPlan
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.experiments.confirmation import (
@@ -116,7 +116,7 @@ class InitOffsetObjective(NetworkObjective):
         ValueError: If an argument is wrong, or the model does not fit the data.
     """
 
-    kind: ClassVar[Kind["SearchResult"]] = NETWORKS
+    kind: ClassVar[Kind["SearchResult"]] = NETWORK_KIND
     n_studies_at_once: int = n_cores()
     is_seeded: ClassVar[bool] = True
     draws_data: ClassVar[bool] = False

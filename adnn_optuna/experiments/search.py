@@ -22,7 +22,7 @@ from adnn_optuna._units import (
 )
 from adnn_optuna.api._calls import called_by_users
 from adnn_optuna.engine.evaluations import SEEDS
-from adnn_optuna.engine.kinds import NETWORKS
+from adnn_optuna.engine.kinds import NETWORK_KIND
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import storage_url
@@ -136,7 +136,7 @@ class SearchResult(StudyResult):
     def _trained(self) -> NetworkObjective:
         """The objective, which is rebuilt from the study if necessary."""
         if self._objective is None:
-            return NETWORKS.rebuilt(self.study, None)
+            return NETWORK_KIND.rebuilt(self.study, None)
         return self._objective
 
     def _predictor(self) -> Predictor:

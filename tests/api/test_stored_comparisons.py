@@ -10,7 +10,7 @@ from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.api.stored import (
-    declaration_of,
+    head_if_declared,
     is_comparison,
     like_comparisons,
     load_head,
@@ -34,9 +34,11 @@ def test_studies_of_a_comparison_are_the_declared_ones() -> None:
 
 def test_only_a_stored_comparison_has_a_declaration() -> None:
     storage, declared = optuna.storages.InMemoryStorage(), declaration([3, 1], "greedy")
-    assert declaration_of(storage, "mine") is None
+    assert head_if_declared(storage, "mine") is None
     assert is_comparison(store_head(storage, "mine", declared))
-    assert declaration_of(storage, "mine") == declared
+    head = head_if_declared(storage, "mine")
+    assert head is not None
+    assert head.user_attrs["adnn:comparison"] == declared
 
 
 def test_comparisons_of_the_same_objective_are_found_by_their_runs() -> None:
@@ -59,7 +61,7 @@ def test_comparisons_of_the_same_objective_are_found_by_their_runs() -> None:
 def test_a_search_is_not_a_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
-    for load in (declaration_of, load_head):
+    for load in (head_if_declared, load_head):
         with pytest.raises(
             ValueError, match="'mine' must be a comparison of samplers; got another kind"
         ):
@@ -110,10 +112,12 @@ class TestLowerLimits:
         self, options: dict[str, Any], changes: dict[str, Any]
     ) -> None:
         storage = options["storage"]
-        before = optuna.get_all_study_names(storage), declaration_of(storage, "c")
+        names = optuna.get_all_study_names(storage)
+        declared = load_head(storage, "c").user_attrs
         with pytest.raises(ValueError, match=r"at least .* max_trial=4; got max_trial=3"):
             adnn.compare(line, **{"samplers": ["annealing"], **options, **changes, "max_trial": 3})
-        assert (optuna.get_all_study_names(storage), declaration_of(storage, "c")) == before
+        assert optuna.get_all_study_names(storage) == names
+        assert load_head(storage, "c").user_attrs == declared
 
     def test_an_interrupted_comparison_may_continue_with_lower_limits(self) -> None:
         def interrupted(trial: optuna.Trial) -> float:
