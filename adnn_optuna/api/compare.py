@@ -42,7 +42,7 @@ from adnn_optuna.api.stored import (
     head_if_declared,
     like_comparisons,
     limits_of_runs,
-    study_name_of,
+    run_name,
 )
 from adnn_optuna.callbacks import LimitValues, OtherLimits, callbacks_of
 from adnn_optuna.engine.arms import Arms, ArmSpec, arm_of, check_sampler
@@ -271,7 +271,7 @@ class _SpecMaker:
         # Samplers and pruners keep state, so each run needs separate copies.
         sampler, pruner = copy.deepcopy((self.arms[label], self.pruner))
         objective = self.searched.replace(seed=seed)
-        name = study_name_of(self.study_name, label, seed)
+        name = run_name(self.study_name, label, seed)
         return StudySpec(objective, name, sampler, self.limits, self.batch_size, pruner)
 
 

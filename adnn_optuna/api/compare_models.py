@@ -39,7 +39,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.api._splits import ResampledArgument, check_splits
 from adnn_optuna.api.stored import like_comparisons
 from adnn_optuna.engine.evaluations import MAX_NUMBER, make_evaluations, open_evaluations
-from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.functions import seed_parameters
 from adnn_optuna.engine.kinds import EVALUATIONS_ELSEWHERE, TRAINED_MODELS, loaded
 from adnn_optuna.engine.records import attributes_in
 from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
@@ -243,10 +243,10 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
     )
 
 
-def _seeds_of(model: Any) -> tuple[str, ...]:
+def _seed_parameters(model: Any) -> tuple[str, ...]:
     """Return the names of a function's seeds, or () for a model that adnn trains."""
     if callable(model):
-        return seeds_of(model)
+        return seed_parameters(model)
     return ()
 
 
@@ -263,7 +263,9 @@ def _as_evaluated(
     Arguments that are only for the other kind of models raise errors.
     """
     functions = {
-        label: (model, names) for label, model in models.items() if (names := _seeds_of(model))
+        label: (model, names)
+        for label, model in models.items()
+        if (names := _seed_parameters(model))
     }
     to_train = {label: model for label, model in models.items() if label not in functions}
     trained: Any = None

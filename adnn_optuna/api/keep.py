@@ -33,7 +33,7 @@ from adnn_optuna._seeds import new_seeds
 from adnn_optuna.api._calls import Common, checked_call, verb
 from adnn_optuna.engine.code_fingerprint import code_fingerprint
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
-from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.functions import seed_parameters
 from adnn_optuna.engine.objectives import Caught, Outcome, as_value, catching, checked_direction
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.results.change_loop import (
@@ -127,7 +127,7 @@ def keep(
         KeyboardInterrupt: If you interrupt the call. All finished runs are stored.
     """
     call = checked_call(keywords)
-    if not callable(f) or len(seeds_of(f)) != 1:
+    if not callable(f) or len(seed_parameters(f)) != 1:
         raise WrongTypeError(f"f must be a function of one seed; got {shown(f)}.")
     if call.storage is None:
         raise WrongValueError(

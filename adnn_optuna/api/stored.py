@@ -109,7 +109,7 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
         """Return what all runs of a comparison share: the objective, or the data of models."""
         declaration: Declaration = attrs[name][COMPARISON]
         for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-            run = attrs.get(study_name_of(name, label, seed), {})
+            run = attrs.get(run_name(name, label, seed), {})
             if CONFIG in run:
                 config = run[CONFIG]
                 return {key: config[key] for key in config if key not in ("seed", "space")}
@@ -130,7 +130,7 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     return tuple(names)
 
 
-def study_name_of(comparison: str, label: str, seed: int) -> str:
+def run_name(comparison: str, label: str, seed: int) -> str:
     """Return the name of the study that stores the run of an arm and a seed."""
     return f"{comparison}/{label}/{seed=}"
 
@@ -178,7 +178,7 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
     attrs_of_studies = attributes_in(storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-        name = study_name_of(head.study_name, label, seed)
+        name = run_name(head.study_name, label, seed)
         if name in stored_names:
             study = optuna.load_study(study_name=name, storage=storage)
             arms[label][seed] = read_record(study, others=attrs_of_studies)

@@ -20,7 +20,7 @@ from adnn_optuna.api._calls import (
     with_tuples,
 )
 from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
-from adnn_optuna.engine.functions import seeds_of
+from adnn_optuna.engine.functions import seed_parameters
 from adnn_optuna.engine.kinds import FUNCTION_KIND, VARIANCE_KIND, Kind
 from adnn_optuna.engine.objectives import Searched
 from adnn_optuna.results.sentences import reused_note
@@ -171,7 +171,7 @@ class _SeededFunction:
     @property
     def sources(self) -> tuple[str, ...]:
         """The names of the function's seeds."""
-        return seeds_of(self.function)
+        return seed_parameters(self.function)
 
     @property
     def evaluated(self) -> Mapping[str, Any]:

@@ -142,14 +142,14 @@ def compare_models(
     Examples:
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    from adnn_optuna.engine.functions import seeds_of
+    from adnn_optuna.engine.functions import seed_parameters
 
     loaded = parsing.load_models(models)
     if require and len(loaded) != 2:
         raise WrongValueError(f"--require must be used with two models; got {len(loaded)}.")
     data = None
     settings = None
-    if all(map(seeds_of, loaded.values())):
+    if all(map(seed_parameters, loaded.values())):
         opt.check_no_network(training, "functions of a seed")
         _check_margin(require, options["margin"])
     else:

@@ -102,7 +102,7 @@ def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
     return tuple(names[1:2])
 
 
-def seeds_of(function: UserFunction) -> tuple[str, ...]:
+def seed_parameters(function: UserFunction) -> tuple[str, ...]:
     """Return the names of a function's required parameters.
 
     Each parameter is the seed of a random source.
