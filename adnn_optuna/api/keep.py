@@ -147,24 +147,25 @@ def keep(
     # The command line passes a function that an event can stop.
     options |= {"n_jobs": call.n_jobs or 1, "stop": getattr(f, "stop", None)}
     _, trials = read_study(study)
-    n_stored = version.n_made(version.loop(trials))
-    before: tuple[int, bool] | None = None
+    progress = version.progress(trials)
+    n_stored = progress.n_made
     with progress_bar(show=call.show_progress_bar, unit="run", desc=label) as bar:
-        while True:
-            loop = version.loop(trials)
-            n_made = version.n_made(loop)
-            bar.update(n_made - bar.n)
-            now = n_made, version.is_baseline(loop)
-            is_over = now == before or (loop is not None and version.is_judged(loop))
-            if is_over:
-                return version.result(loop, n_stored)
-            before = now
-            compared = version.compared(loop)
-            record: StoredCandidate = {"label": label, "note": note, "compared": compared}
+        bar.update(n_stored)
+        while not progress.is_judged:
+            record: StoredCandidate = {
+                "label": label,
+                "note": note,
+                "compared": progress.compared(),
+            }
             run = _Run(f, seeds, record, call.catch)
             needed = functools.partial(version.needed, record)
             make_evaluations(needed, study, RUN_NAMES, run, **options)
-            trials = study.get_trials(deepcopy=False)
+            before = progress
+            progress = version.progress(study.get_trials(deepcopy=False))
+            bar.update(progress.n_made - before.n_made)
+            if progress.state == before.state:  # No time is left for a further run.
+                break
+    return progress.result(n_stored)
 
 
 def stored_loop(study: optuna.Study) -> ChangeLoop:
@@ -192,72 +193,21 @@ class _Version:
         """The version's number in the study."""
         return zlib.crc32(self.label.encode()) // 2
 
-    def loop(self, trials: Iterable[FrozenTrial]) -> ChangeLoop | None:
-        """Return the loop so far, or None before its first run."""
+    def progress(self, trials: Iterable[FrozenTrial]) -> "_Progress":
+        """Return the version's runs and its loop, as the study's trials store them."""
         loop = change_loop(self.study.study_name, self.settings, trials, maximize=self._maximize)
-        candidate = self._candidate(loop)
+        candidates = loop.candidates if loop else ()
+        candidate = next((each for each in candidates if each.number == self.number), None)
         if candidate is not None and candidate.label != self.label:
             raise WrongValueError(
                 f"candidate must have its own number; got {shown(self.label)}, with the number of "
                 f"{shown(candidate.label)}. Pass another label."
             )
-        return loop
-
-    def _candidate(self, loop: ChangeLoop | None) -> Candidate | None:
-        """Return the version as a candidate of the loop, or None before its first run."""
-        if loop is None:
-            return None
-        return next((each for each in loop.candidates if each.number == self.number), None)
+        return _Progress(self, loop, candidate)
 
     @property
     def _maximize(self) -> bool:
         return self.study.direction == StudyDirection.MAXIMIZE
-
-    def is_baseline(self, loop: ChangeLoop | None) -> bool:
-        """Return whether the version is the baseline, which is the first version of its loop."""
-        return loop is None or loop.candidates[0].number == self.number
-
-    def n_made(self, loop: ChangeLoop | None) -> int:
-        """Return the number of finished runs of the version."""
-        candidate = self._candidate(loop)
-        if candidate is None:
-            return 0
-        return len(candidate.values)
-
-    def is_judged(self, loop: ChangeLoop) -> bool:
-        """Return whether the version needs no further run."""
-        if self.is_baseline(loop):
-            return self.n_made(loop) == self.settings["n0"]
-        candidate = self._candidate(loop)
-        return candidate is not None and candidate.verdict in ("kept", "not kept")
-
-    def result(self, loop: ChangeLoop | None, n_stored: int) -> ChangeLoop:
-        """Return the loop with the verdict on this version, which had ``n_stored`` runs before."""
-        if loop is None or not self.n_made(loop):
-            raise WrongValueError(
-                f"max_time must leave time for a run of {self.label!r}; got less than the runs "
-                f"of loop {self.study.study_name!r} took. Pass a longer max_time, or omit it."
-            )
-        return dataclasses.replace(loop, label=self.label, n_stored=n_stored)
-
-    def compared(self, loop: ChangeLoop | None) -> Compared | None:
-        """Return the stored values to compare the version with, or None for the baseline."""
-        if loop is None or self.is_baseline(loop):
-            return None
-        candidate = self._candidate(loop)
-        compared = loop.standard()
-        if candidate is not None:
-            compared = candidate.compared
-        if compared is None:
-            baseline = loop.candidates[0]
-            n0 = self.settings["n0"]
-            n_values = len(baseline.succeeded)
-            raise WrongValueError(
-                f"The baseline {baseline.label!r} of loop {loop.study_name!r} must have {n0} "
-                f"runs, {FEWEST_RUNS} of them with a value; got {len(baseline.values)} and "
-                f"{n_values}. Run it first, or use another study_name."
-            )
-        return compared
 
     def needed(
         self, record: StoredCandidate, made: Mapping[Evaluation, float]
@@ -276,6 +226,68 @@ class _Version:
         if verdict == "not judged yet":
             return [(self.number, len(values))]
         return []
+
+
+@dataclasses.dataclass(frozen=True)
+class _Progress:
+    """A version's runs and its loop, as they were at one read."""
+
+    version: _Version
+    loop: ChangeLoop | None  # None before the loop's first run.
+    candidate: Candidate | None  # The version in the loop, or None before its first run.
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the version is the baseline, which is the first version of its loop."""
+        return self.loop is None or self.loop.candidates[0] is self.candidate
+
+    @property
+    def n_made(self) -> int:
+        """The number of finished runs of the version."""
+        if self.candidate is None:
+            return 0
+        return len(self.candidate.values)
+
+    @property
+    def state(self) -> tuple[int, bool]:
+        """What must change with each round of runs."""
+        return self.n_made, self.is_baseline
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the version needs no further run."""
+        if self.is_baseline:
+            return self.n_made == self.version.settings["n0"]
+        return self.candidate is not None and self.candidate.verdict in ("kept", "not kept")
+
+    def compared(self) -> Compared | None:
+        """Return the stored values to compare the version with, or None for the baseline."""
+        loop = self.loop
+        if loop is None or self.is_baseline:
+            return None
+        compared = loop.standard()
+        if self.candidate is not None:
+            compared = self.candidate.compared
+        if compared is None:
+            baseline = loop.candidates[0]
+            n0 = self.version.settings["n0"]
+            n_values = len(baseline.succeeded)
+            raise WrongValueError(
+                f"The baseline {baseline.label!r} of loop {loop.study_name!r} must have {n0} "
+                f"runs, {FEWEST_RUNS} of them with a value; got {len(baseline.values)} and "
+                f"{n_values}. Run it first, or use another study_name."
+            )
+        return compared
+
+    def result(self, n_stored: int) -> ChangeLoop:
+        """Return the loop with the verdict on this version, which had ``n_stored`` runs before."""
+        version = self.version
+        if self.loop is None or not self.n_made:
+            raise WrongValueError(
+                f"max_time must leave time for a run of {version.label!r}; got less than the runs "
+                f"of loop {version.study.study_name!r} took. Pass a longer max_time, or omit it."
+            )
+        return dataclasses.replace(self.loop, label=version.label, n_stored=n_stored)
 
 
 @dataclasses.dataclass(frozen=True)
