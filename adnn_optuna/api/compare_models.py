@@ -174,7 +174,6 @@ def compare_models(
         arguments={},
     )
     warn_of_few_seeds(len(seeds), {"models": math.comb(len(models), 2)}, declaration)
-    store_declaration(study, declaration)
     resampled = data_settings.pop("resampled")
     settings: Any = {
         "margin": None if margin is None else float(margin),
@@ -183,8 +182,9 @@ def compare_models(
         "resampled": resampled and [*resampled],
         **data_settings,
     }
-    # Reading a stored comparison needs these settings.
+    # The settings come first, because they make the study a comparison of models.
     study.set_user_attr(MODELS, settings)
+    store_declaration(study, declaration)
     n_before = len(stored_evaluations(study, _NAMES))
     # By default, functions run one at a time, because they may not be thread-safe.
     options = call.evaluation_options(1 if functions else n_cores())
@@ -224,6 +224,10 @@ def stored_models(study: optuna.Study, n_before: int = 0) -> ModelComparison:
     ``n_before`` of the evaluations were stored before this call.
     """
     attrs = study.user_attrs
+    if COMPARISON not in attrs:
+        raise WrongValueError(
+            f"Comparison {study.study_name!r} has no runs yet. Call compare_models again."
+        )
     runs = _runs_of(study)(stored_evaluations(study, _NAMES))
     like = tuple[str, ...]()
     tests_elsewhere = {}

@@ -15,6 +15,7 @@ from scipy import stats
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.api.stored import load_result
 from adnn_optuna.cli.main import run
 from adnn_optuna.results.declarations import fixed_declaration
 from adnn_optuna.results.models import ModelComparison, ModelRuns
@@ -271,6 +272,24 @@ class TestFunctionsOfSeeds:
         assert comparison.numbers.arms["a"] == comparison.numbers.arms["b"]
         with pytest.raises(ValueError, match="must hold the same evaluations"):
             adnn.compare_models({"a": wide, "b": small}, **settings)
+
+    def test_continue_after_a_death_between_any_two_attributes(self) -> None:
+        functions = {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}
+        options: Any = {"seeds": range(6), "storage": optuna.storages.InMemoryStorage()}
+        whole = adnn.compare_models(functions, study_name="whole", **options)
+        study = optuna.load_study(study_name="whole", storage=options["storage"])
+        attrs = [*study.user_attrs.items()]
+        for n in range(1, len(attrs)):
+            name = f"first {n}"
+            begun = optuna.create_study(
+                study_name=name, storage=options["storage"], direction="maximize"
+            )
+            for attribute in attrs[:n]:
+                begun.set_user_attr(*attribute)
+            with pytest.raises(ValueError, match=rf"'{name}'"):
+                load_result(options["storage"], name)
+            continued = adnn.compare_models(functions, study_name=name, **options)
+            assert continued.numbers.arms.keys() == whole.numbers.arms.keys()
 
     def test_are_compared_with_networks(self) -> None:
         models = {"network": adnn.MLP((8,)), "own": lambda seed: 0.5 + seed / 1000}
