@@ -44,7 +44,8 @@ CODE = "adnn:code"  # The fingerprints of the evaluated functions, and the Pytho
 PLANNED = "adnn:planned"
 RESAMPLED = "adnn:resampled"  # The sizes of a split, if a function's seeds redraw splits.
 FAILED = "adnn:failed"  # The value of a function's failed runs, from the last call.
-STOP_REASON = "adnn:stop_reason"  # A limit's name, "exhausted" or "interrupted".
+# A limit's name, "exhausted", "stopped" or "interrupted".
+STOP_REASON = "adnn:stop_reason"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # The trial's sampler, index and owner: `Proposal`.

@@ -344,7 +344,8 @@ class FunctionObjective:
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         outcome = self._outcome(trial)
-        return dataclasses.replace(outcome, stops_study=trial.study._stop_flag)
+        study: Any = trial.study
+        return dataclasses.replace(outcome, stops_study=study.is_stopped_by_objective)
 
     def _outcome(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan

@@ -55,7 +55,7 @@ def last_limits(study: optuna.Study) -> LimitValues:
     return checked_limits(**limits)
 
 
-def was_exhausted(study: optuna.Study) -> bool:
+def _was_exhausted(study: optuna.Study) -> bool:
     """Return whether the sampler stopped the study, because it would only repeat trials."""
     sampler = study.sampler
     reason = study.user_attrs.get(STOP_REASON)
@@ -87,7 +87,7 @@ class Loop:
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
     ) -> None:
-        self._study: optuna.Study = sharing_attributes(ObjectiveStudy, study)
+        self._study: ObjectiveStudy = sharing_attributes(ObjectiveStudy, study)
         self._objective = objective
         self._limit_values = limits
         self._n_threads = n_threads
@@ -122,7 +122,8 @@ class Loop:
 
         If the user interrupts the run, running trials end with the state FAIL.
         """
-        self._study._stop_flag = was_exhausted(self._study)
+        self._study._stop_flag = _was_exhausted(self._study) or self._was_stopped()
+        self._study.is_stopped_by_objective = False
         # This read ends trials that this thread asked for earlier and did not tell. After the run
         # has begun, they would look like its own trials.
         self._read_study()
@@ -149,6 +150,12 @@ class Loop:
             raise
         return n_done
 
+    def _was_stopped(self) -> bool:
+        """Return whether the objective stopped an earlier run with the same limits."""
+        if self._study.user_attrs.get(STOP_REASON) != "stopped":
+            return False
+        return last_limits(self._study) == self._limit_values
+
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
         """Read, decide and act. If the study has ended, return the reason."""
         if self._stop.is_set():
@@ -156,6 +163,8 @@ class Loop:
         snapshot = self._read_study()
         decision = before(snapshot)
         if isinstance(decision, End) and not self._jobs:
+            if decision.reason == "exhausted" and self._study.is_stopped_by_objective:
+                return "stopped"
             return decision.reason
         if isinstance(decision, Begin):
             self._run_trials(decision.count, snapshot, threads)
@@ -360,7 +369,8 @@ class Loop:
             if position and any(limit.reached(self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             self._tell_one(trial, outcome, time.monotonic() - work_began)
-            self._study._stop_flag |= outcome.stops_study
+            if outcome.stops_study:
+                self._study.stop()
             self._open.pop(trial._trial_id, None)
             self._told.append((trial, outcome))
 

@@ -223,7 +223,12 @@ class Searched(Attachable, Protocol[R_co]):
 
 
 class ObjectiveStudy(optuna.Study):
-    """The study as an objective sees it during a search, in any thread."""
+    """The study as an objective sees it during a search, in any thread.
+
+    Samplers stop a study only while a trial is told. At other times, its objective stops it.
+    """
+
+    is_stopped_by_objective = False
 
     def ask(self, *_: Any, **__: Any) -> optuna.Trial:
         """Raise an error, because the search would wait for this trial."""
@@ -235,6 +240,8 @@ class ObjectiveStudy(optuna.Study):
     def stop(self) -> None:
         """Let no further trial begin."""
         self._stop_flag = True
+        if not getattr(self._thread_local, "is_telling", False):
+            self.is_stopped_by_objective = True
 
     def tell(
         self,
@@ -252,7 +259,11 @@ class ObjectiveStudy(optuna.Study):
             storage = self._storage
             trial_id = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
             storage.set_trial_system_attr(trial_id, ENDED, "diverged")
-        return super().tell(trial, values, state, skip_if_finished)
+        self._thread_local.is_telling = True
+        try:
+            return super().tell(trial, values, state, skip_if_finished)
+        finally:
+            self._thread_local.is_telling = False
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:

@@ -143,8 +143,8 @@ class SearchRecord:
     def stop_reason(self) -> str | None:
         """The limit that ended the study, or another reason.
 
-        It is ``"exhausted"`` if no trial was left, ``"interrupted"`` after Ctrl-C, and None if the
-        study has not ended.
+        It is ``"exhausted"`` if no trial was left, ``"stopped"`` if the objective stopped the
+        study, ``"interrupted"`` after Ctrl-C, and None if the study has not ended.
         """
         return self.attrs.get(STOP_REASON)
 

@@ -314,6 +314,7 @@ def _run_replicates(
         # Another limit ended the search earlier. Replicates keep their share of all trials.
         n_trials = round(n_searched / (1 - plan.replicate_share))
     limits = checked_limits(max_trial=n_trials, max_time=spec.limits["max_time"])
+    sampler = study.sampler
     study.sampler = ReplicateSampler(study.user_attrs.get(FAILED))
     replicates = Loop(
         study,
@@ -324,7 +325,10 @@ def _run_replicates(
         ends=ends_before_new_seeds(limits, plan.n_new_seeds),
         after_tell=after_tell,
     )
-    return replicates.run()
+    try:
+        return replicates.run()
+    finally:
+        study.sampler = sampler
 
 
 def n_done(study: optuna.Study) -> int:

@@ -42,6 +42,7 @@ from adnn_optuna.stats.spread import floor_of
 _ENDS = {
     "interrupted": "The search was interrupted.",
     "exhausted": "The sampler has proposed all of its trials.",
+    "stopped": "The objective stopped the search.",
 }
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
 _FEWEST_TRIALS = 10  # With fewer trials, it is unknown which parameters matter.
@@ -103,10 +104,11 @@ class StudyResult(Printed):
 
     @property
     def stop_reason(self) -> str | None:
-        """The name of the limit that ended the study, ``"exhausted"`` or ``"interrupted"``.
+        """The name of the limit that ended the study, or another reason.
 
-        ``"exhausted"`` means that the sampler has no proposal left. If the study has not ended, it
-        is None.
+        It is ``"exhausted"`` if the sampler has no proposal left, ``"stopped"`` if the objective
+        called ``study.stop``, and ``"interrupted"`` after Ctrl-C. It is None if the study has not
+        ended.
         """
         return self.record.stop_reason
 

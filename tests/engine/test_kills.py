@@ -204,7 +204,7 @@ def test_an_objective_can_stop_its_study_as_in_optimize() -> None:
     objective = Quick(stops, StudyDirection.MINIMIZE, 3)
     run, study = loop_of(InMemoryStorage(), "annealing", objective)
     run.run()
-    assert (len(done(study)), read_record(study).stop_reason) == (1, "exhausted")
+    assert (len(done(study)), read_record(study).stop_reason) == (1, "stopped")
     study.optimize(lambda _: 0.0, n_trials=1)  # The study is no longer in a loop.
 
 

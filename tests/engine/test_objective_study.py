@@ -70,7 +70,7 @@ def test_an_objective_stops_its_search_from_any_thread(sampler: str) -> None:
     result = adnn.search(stopping, sampler, max_trial=9, n_jobs=2)
     assert 3 <= len(result.study.trials) <= 4
     assert set(states(result.study)) == {"COMPLETE"}
-    assert result.stop_reason == "exhausted"
+    assert result.stop_reason == "stopped"
 
 
 def test_an_objective_stops_its_search_from_another_process(
@@ -78,6 +78,29 @@ def test_an_objective_stops_its_search_from_another_process(
 ) -> None:
     result = adnn.search(stopping, "random", max_trial=9, storage=url, executor=executor)
     assert len(result.study.trials) == 3
+    assert result.stop_reason == "stopped"
+
+
+def test_a_stopped_search_goes_on_only_with_another_limit(url: str) -> None:
+    for max_trial, n_trials in ((9, 3), (9, 3), (12, 12)):
+        result = adnn.search(stopping, "tpe", max_trial=max_trial, storage=url, study_name="s")
+        assert len(result.study.trials) == n_trials
+    assert result.stop_reason == "max_trial"
+
+
+def test_a_study_keeps_its_sampler_after_its_replicates() -> None:
+    def noisy(trial: optuna.Trial, seed: int) -> float:
+        return quadratic(trial) + seed % 7
+
+    study = adnn.search(noisy, "tpe", max_trial=60).study
+    assert any("adnn:replicate" in trial.system_attrs for trial in study.trials)
+    study.optimize(quadratic, n_trials=2)
+    assert len(study.trials) == 62
+
+
+def test_a_sampler_that_stops_the_study_is_exhausted() -> None:
+    sampler = optuna.samplers.GridSampler({"x": [-0.5, 0.0, 0.5]})
+    result = adnn.search(quadratic, sampler, max_trial=9, n_jobs=2)
     assert result.stop_reason == "exhausted"
 
 
