@@ -470,9 +470,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
 
 def _save_interrupted(storage: BaseStorage) -> None:
     """Log how to continue after an interrupt. Studies in memory are first copied to a database."""
-    message = (
-        "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
-    )
+    message = "Interrupted; all trials are kept%s. Compare again with the same arguments."
     if not isinstance(storage, InMemoryStorage):
         logger.info(message, "")
         return

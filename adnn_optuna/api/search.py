@@ -186,7 +186,13 @@ def run_search(spec: StudySpec, storage: AnyStorage | None, *, reuse: bool) -> S
                 logger.info(message, study.study_name, reason)
             record = searched.conclude(read_record(study), plan, stop)
         except KeyboardInterrupt:
-            further = ", objective=..." if searched.functions else ""
+            further = ""
+            if searched.functions:
+                further += ", objective=..."
+            if not isinstance(spec.sampler, str):
+                further += ", sampler=..."
+            if spec.pruner is not None:
+                further += ", pruner=..."
             if not plan.ending.test:
                 further += ", test=False"
             unowned = unowned_notes(read_record(study, others={}))

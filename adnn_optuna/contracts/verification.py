@@ -34,8 +34,8 @@ from adnn_optuna.experiments.contract_file import (
 from adnn_optuna.experiments.contract_seeds import (
     check_confirmation,
     claimed_confirmation,
+    contradiction,
     new_pairs,
-    not_replicated,
 )
 from adnn_optuna.experiments.controls import EnsembleObjective
 from adnn_optuna.experiments.environment import describe_environment
@@ -107,7 +107,7 @@ def verified(
                 pairs = new_pairs(contract, objective, own_scores, seeds, bar)
         breach = ""
         if pairs is not None:
-            breach = not_replicated(contract, pairs)
+            breach = contradiction(contract, pairs)
         if problem:
             problem += " Verify it in the environment of the contract, or pass new seeds."
         gain = fmean(gains_of(objective, runs))

@@ -43,7 +43,7 @@ def check_code(
         return
     current = {name: code_fingerprint(function) for name, function in functions.items()}
     current["python"] = str(sys.implementation.cache_tag)
-    names = []
+    changed: dict[str, None] = {}  # The changed functions in their order.
     n_changed = 0
     n_elsewhere = 0
     outdated = []
@@ -59,11 +59,11 @@ def check_code(
             n_elsewhere += n_done
         elif n_done:
             n_changed += n_done
-            names = [name for name in functions if before.get(name) != current[name]]
+            changed |= dict.fromkeys(n for n in functions if before.get(n) != current[n])
     if n_changed and not reuse:
         evaluations = in_number(n_changed, "stored evaluation")
         raise WrongValueError(
-            f"{', '.join(names)} must have the code of {evaluations}; got other code. Pass "
+            f"{', '.join(changed)} must have the code of {evaluations}; got other code. Pass "
             "the function that made them, reuse=True to keep them, or another study_name."
         )
     if n_elsewhere:

@@ -180,7 +180,7 @@ def new_pairs(
     return confirmation_of(pairs)
 
 
-def not_replicated(contract: Json, found: Confirmation) -> str:
+def contradiction(contract: Json, found: Confirmation) -> str:
     """Return a sentence if new pairs contradict the claimed mean gain, or an empty text.
 
     The allowed difference of the two means is smaller if the maker declared more seeds. No other
@@ -198,6 +198,6 @@ def not_replicated(contract: Json, found: Confirmation) -> str:
     unit = claim.unit
     ends = unit.bare.interval(low, high)
     return (
-        f"confirmation: the claimed mean gain of {unit.gain(mean)} does not replicate: on "
+        f"confirmation: the claimed mean gain of {unit.gain(mean)} is contradicted: on "
         f"{len(found.seeds)} new seeds it is {unit.gain(value)} (95% CI {ends})."
     )

@@ -165,6 +165,8 @@ class Verdict(Printed):
             return _Replication("not known", f"gain not known ({n} seeds)", sentence)
         if low > 0:
             sentence = f"The gain of the offsets replicates {on}."
+            if self.status == "breached":
+                sentence = f"The offsets gain {on}, but not the claimed gain."
             return _Replication("replicates", f"replicates ({n} seeds)", sentence)
         if high < 0:
             return _Replication("worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}.")
@@ -176,7 +178,7 @@ class Verdict(Printed):
         has_seeds = self.new_seeds is not None
         if self.status == "breached":
             if has_seeds:
-                return "Breached: the gain does not replicate"
+                return "Breached: the claimed gain is contradicted"
             return "Breached"
         if self.status == "cannot_check":
             subject = "Cannot"

@@ -19,7 +19,6 @@ Verdict = Literal[
     "better",
     "equivalent",
     "not worse",
-    "no sampler better",
     "worse",
     "inconclusive",
     "no claim",
@@ -39,7 +38,7 @@ Verdict = Literal[
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "kept", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
-    **dict.fromkeys(("equivalent", "not worse", "no sampler better"), "even"),
+    **dict.fromkeys(("equivalent", "not worse"), "even"),
 }
 """The colors of verdicts. All other verdicts have no color."""
 

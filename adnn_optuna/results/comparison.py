@@ -558,8 +558,6 @@ class Comparison(Printed):
         if verdicts & {*OPEN}:
             verdict = "inconclusive"
             title = f"No sampler is shown to be better than {reference}"
-        if rows[0].verdict == "not worse":
-            verdict = "no sampler better"
         return _Finding(verdict, title, self._about_alike())
 
     @property
@@ -794,7 +792,7 @@ class Comparison(Printed):
         numbers = self.numbers
         if not numbers.is_complete:
             return MAKE_THE_REST
-        is_open = self._verdict() in ("inconclusive", "no sampler better")
+        is_open = self._verdict() == "inconclusive"
         # A plan needs differences that vary between seeds.
         has_interval = any(
             math.isfinite(row.low) and not row.is_constant for row in numbers.over_reference

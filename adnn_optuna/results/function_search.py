@@ -176,7 +176,7 @@ class FunctionSearch(StudyResult):
     def _about_equal_trials(self) -> str:
         """Return the note that all trials have the same value, or an empty text."""
         n = len(self.record.values)
-        if n == 1 or len({*self.record.values}) > 1:
+        if n < 2 or len({*self.record.values}) > 1:
             return ""
         return f"{all_of(n, 'trials')} have the same value."
 

@@ -205,6 +205,47 @@ class TestSearch:
         result = search(fails_again, catch=ValueError, confirm=0)
         assert "a replicate failed" in format(result, "details")
 
+    def test_only_infinite_values_are_not_called_equal(self) -> None:
+        def penalized(trial: Any) -> float:
+            return math.inf + trial.suggest_float("x", 0, 1)
+
+        result = search(penalized, max_trial=3, replicate="auto")
+        assert "same value" not in format(result, "details")
+
+    def test_after_an_interrupt_the_printed_call_continues(
+        self, tmp_path: Path, logs: pytest.LogCaptureFixture
+    ) -> None:
+        def interrupted(trial: Any) -> float:
+            if trial.number == 2:
+                raise KeyboardInterrupt
+            return float(trial.suggest_float("x", 0, 1))
+
+        def whole(trial: Any) -> float:
+            return float(trial.suggest_float("x", 0, 1))
+
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        url = f"sqlite:///{tmp_path / 's.db'}"
+        options: Any = {"max_trial": 5, "pruner": optuna.pruners.MedianPruner()}
+        with pytest.raises(KeyboardInterrupt):
+            adnn.search(
+                interrupted,
+                optuna.samplers.RandomSampler(),
+                storage=url,
+                study_name="s",
+                **options,
+            )
+        [call] = re.findall(r"adnn_optuna\.resume\(.*\)", logs.text)
+        assert call.endswith("'s', objective=..., sampler=..., pruner=...)")
+        resumed = adnn.resume(
+            url,
+            "s",
+            objective=whole,
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=options["pruner"],
+            reuse=True,
+        )
+        assert len(resumed.record.done_trials) == 5
+
     def test_an_infeasible_trial_has_no_best_value(self) -> None:
         def constrained(trial: Any, seed: int) -> float:
             x = trial.suggest_float("x", 0, 1)

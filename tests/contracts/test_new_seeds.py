@@ -18,7 +18,7 @@ from adnn_optuna.experiments.contract_file import contract_sha256
 from adnn_optuna.experiments.contract_seeds import (
     claimed_confirmation,
     confirmation_content,
-    not_replicated,
+    contradiction,
 )
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.stats.example_scores import mean_gain
@@ -250,6 +250,8 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_claims(
     verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
+    assert str(verdict).startswith("Breached: the claimed gain is contradicted")
+    assert "gain of the offsets replicates" not in str(verdict)
     # Without new seeds, the claims on the best network are still reproduced.
     assert verified(forged, path).status == "exact"
 
@@ -325,7 +327,7 @@ def test_a_forged_mean_passes_as_often_as_the_guide_says(
     for _ in range(times):
         fresh = pairs(rng.standard_normal(20))
         # A forger writes the claimed mean as every value, without noise.
-        n_passed += not not_replicated(claimed_of(np.full(n, overstated)), fresh)
+        n_passed += not contradiction(claimed_of(np.full(n, overstated)), fresh)
     assert n_passed / times == pytest.approx(share, abs=0.005 + 3 * (share / times) ** 0.5)
 
 
@@ -336,7 +338,7 @@ def test_an_honest_confirmation_is_not_breached_and_a_forged_one_is(n: int) -> N
         # The tails are heavy, as if some training runs collapse.
         fresh = pairs(0.01 * rng.standard_t(5, 20))
         claimed = 0.01 * rng.standard_t(5, n)
-        n_breached += bool([*not_replicated(claimed_of(claimed), fresh)])
-        n_found += bool([*not_replicated(claimed_of(claimed + 0.05), fresh)])
+        n_breached += bool([*contradiction(claimed_of(claimed), fresh)])
+        n_found += bool([*contradiction(claimed_of(claimed + 0.05), fresh)])
     assert n_breached == 0
     assert n_found >= 0.99 * times
