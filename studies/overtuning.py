@@ -210,7 +210,7 @@ def headline(results: Results) -> str:
         side = "high"
     return (
         f"The best value of tuned trees is {100 * reported:.1f} pp too good on average; "
-        f"`overtuning` estimates it {abs(100 * expected):.1f} pp too {side}."
+        f"the estimate of `overtuning` is {abs(100 * expected):.1f} pp too {side}."
     )
 
 

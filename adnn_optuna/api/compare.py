@@ -98,9 +98,10 @@ def compare(
 ) -> Comparison:
     """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
-    Each sampler is an arm, and runs once for each seed. All runs of a seed have the same initial
-    weights, batches and budget. Random restarts are always an arm, because the choice among random
-    initial weights alone brings a gain. Controls are arms that use the same compute in other ways.
+    Each sampler is an arm, and runs once for each seed. All runs of a seed begin with the same
+    initial weights, and have the same batches and budget. Random restarts are always an arm,
+    because the choice among random initial weights alone brings a gain. Controls are arms that use
+    the same compute in other ways.
 
     For functions, random search (``random``) is always an arm. Seed and trial number determine all
     random numbers. So arms with the same parameters have the same noise. An arm's score is the

@@ -72,8 +72,8 @@ def resume(
         pruner: The pruner, if the search or the comparison was started with a pruner.
         data_dir: The folder in which to look for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
-        confirm: The number of new seeds that evaluate the result, as in
-            :func:`~adnn_optuna.search`.
+        confirm: The number of new seeds that evaluate the result. The default is the number that
+            the search of a function stores, and for networks as in :func:`~adnn_optuna.search`.
         reuse: Whether stored trials count although the function's code changed. See
             :func:`~adnn_optuna.recheck`.
         **keywords: Options of the evaluations, and new limits.

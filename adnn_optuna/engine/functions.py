@@ -71,11 +71,12 @@ ARMS = Arms(SAMPLERS, ("tpe", ANNEALING), RANDOM, pruner=MedianPruner())
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
     """Return an objective as a function of a trial and a seed, and whether it uses the seed."""
     signature = inspect.signature(objective)
-    if "seed" in signature.parameters:
+    has_seed = "seed" in signature.parameters
+    if has_seed and _takes(signature, "trial", seed=0):
         return lambda trial, seed: objective(trial, seed=seed), True
-    if _takes(signature, 1):
+    if not has_seed and _takes(signature, "trial"):
         return lambda trial, _: objective(trial), False
-    if _takes(signature, 2):
+    if _takes(signature, "trial", 0):
         return objective, True
     name = getattr(objective, "__qualname__", objective)
     raise WrongTypeError(
@@ -83,10 +84,10 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
     )
 
 
-def _takes(signature: inspect.Signature, n_arguments: int) -> bool:
-    """Return whether a function can be called with this number of arguments."""
+def _takes(signature: inspect.Signature, *arguments: object, **named: object) -> bool:
+    """Return whether a function can be called with these arguments."""
     try:
-        signature.bind(*range(n_arguments))
+        signature.bind(*arguments, **named)
     except TypeError:
         return False
     return True

@@ -510,6 +510,9 @@ class ArmComparison(Printed):
         if numbers.n_values:
             claims = self._claims(short_labels(numbers.arms).__getitem__)
             [finding] = with_assumption(claims[:1] or [finding], rows)
+        difference_of_score = f"difference in {score}"
+        if not numbers.maximize:
+            difference_of_score = f"{difference_of_score}, positive is better"
         values = values_figure(
             "values",
             score,
@@ -521,7 +524,7 @@ class ArmComparison(Printed):
         differences = interval_figure(
             "differences",
             finding,
-            unit.heading(f"difference in {score}", is_gain=True),
+            unit.heading(difference_of_score, is_gain=True),
             [difference(pair(row), row.estimate, unit, row.verdict or "") for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,

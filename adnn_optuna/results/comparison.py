@@ -597,6 +597,8 @@ class Comparison(Printed):
         means = {self.numbers.reference_name: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
+        if len(leaders) == len(means):
+            return "; all means are equal"
         of_samplers = " of the samplers" if self.numbers.controls else ""
         return f"; best mean{of_samplers}: {named(leaders)}"
 
@@ -823,6 +825,8 @@ class Comparison(Printed):
         [title] = with_assumption([title], [*self._decided, *better])
         short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
+        if numbers.any_record.is_minimized:
+            over_reference = f"{over_reference}, positive is better"
         return interval_figure(
             "gains",
             title,

@@ -242,10 +242,9 @@ class ConfirmedValue:
                 f"The {self._run}s redraw the split, and the CI is for new data of this kind. Its "
                 "correction for overlapping splits is approximate (Nadeau and Bengio)."
             )
-        source = "is random in the function"
-        if self.is_seeded:
-            source = "depends on the seed"
-        return f"The CI contains only the variance of what {source}."
+        if not self.is_seeded:
+            return "The CI contains only the variance of what is random in the function."
+        return "The CI is for new seeds. All that they do not change stayed the same."
 
     def _level_notes(self) -> list[str]:
         notes = []

@@ -56,10 +56,6 @@ class Plan(Printed):
         return self.seeds_sequential * self._seconds_per_seed / 3600
 
     @property
-    def _after_pilot(self) -> str:
-        return f"after the pilot's {self.numbers.n_pilot}"
-
-    @property
     def _level(self) -> float:
         return 0.8
 
@@ -99,7 +95,8 @@ class Plan(Printed):
         lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
             added = Estimate(self.seeds_sequential)
-            remark = f"{self._after_pilot}, {duration(3600 * self.hours_sequential)}"
+            time = duration(3600 * self.hours_sequential)
+            remark = f"new seeds after the pilot's {self.numbers.n_pilot}, {time}"
             lines.append(Line(_SEQUENTIAL, added, COUNT, remark=remark))
         return lines
 

@@ -699,8 +699,7 @@ class Recheck(Printed):
         best = self._best_in_words
         low = excess.estimate.low
         size = excess.unit.size(excess.estimate.value)
-        is_too_high = numbers.maximize == (excess.estimate.value > 0)
-        side = "too high" if is_too_high else "too low"
+        side = "too good" if excess.estimate.value > 0 else "too bad"
         title = f"The best value is {size} {side}"
         if low > 0 and numbers.is_of_best:
             sentence = f"The study's best value, {best}, is overstated."

@@ -91,8 +91,9 @@ def unseen_notes(n: int, per: str = "seed") -> list[str]:
     share = unseen_share(n)
     if share > _LARGEST_UNSEEN_SHARE:
         return []
-    rare = f"a collapse that occurs on {100 * share:.0f}% of {per}s"
-    return [f"In 5% of cases, {n} {per}s miss {rare}."]
+    return [
+        f"{n} {per}s may miss a collapse on up to {100 * share:.0f}% of {per}s (95% confidence)."
+    ]
 
 
 def settings_fields(record: "SearchRecord") -> dict[str, Any]:

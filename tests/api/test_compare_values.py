@@ -728,6 +728,6 @@ def test_a_rare_effect_is_named_unless_it_may_affect_most_seeds() -> None:
     of_five, of_four = (
         adnn.compare_values({"a": values[:n], "b": [0.9] * n}, margin=0.01) for n in (5, 4)
     )
-    rare = "In 5% of cases, 5 rows miss a collapse that occurs on 45% of rows."
+    rare = "5 rows may miss a collapse on up to 45% of rows (95% confidence)."
     assert rare in " ".join(of_five.document().notes)
     assert "If an effect occurs" not in " ".join(of_four.document().notes)

@@ -599,6 +599,7 @@ class TestWrongInput:
         study = make_study()
         for wrong, sentence in [
             ({"evaluate": 3}, r"^evaluate must be .* or \(trial, seed\); got 3 of type int.$"),
+            ({"evaluate": lambda seed: 1.0}, r"must take \(trial\) or .* but it takes \(seed\)\."),
             ({"evaluate": None}, r"recheck, with evaluate=FUNCTION, a function \(trial, seed\)"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),

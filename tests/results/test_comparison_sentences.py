@@ -262,7 +262,7 @@ class TestInference:
             comparison = with_gains({"a": gains, "random_restart": np.zeros(10)}, before)
             document = comparison.document()
             unseen += document.verdict == "equivalent"
-            rare = "In 5% of cases, 10 seeds miss a collapse that occurs on 26% of seeds."
+            rare = "10 seeds may miss a collapse on up to 26% of seeds (95% confidence)."
             assert rare in document.notes
             [row] = comparison.numbers.over_reference
             assert (row.worst < -0.04) == collapses.any()
