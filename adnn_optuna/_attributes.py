@@ -53,7 +53,7 @@ OWNER = "adnn:owner"  # The process that runs the trial, unless PROPOSAL has it:
 CLAIM = "adnn:claim"  # A prefix with a run's name: `Owner`, a process that may begin the trial.
 REPLICATE = "adnn:replicate"  # `Replicate`, if the trial is a replicate.
 VIOLATED = "adnn:violated"  # True if an evaluation on a new seed violates a constraint.
-CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in the first run of a loop's candidate.
+CANDIDATE = "adnn:candidate"  # `StoredCandidate`, in each run of a loop's candidate.
 # The reason why the trial has no value: `Ended`. If a failed trial has no reason, its worker may
 # have died.
 ENDED = "adnn:ended"

@@ -170,7 +170,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         "adnn resume": command("resume", "--study-name", "s"),
         "load of a comparison": load,
         "compare": lambda: compare(url),
-        "resume of a comparison": lambda: adnn.resume(url, "c", objective=quadratic),
+        "resume of a comparison": lambda: adnn.resume(url, "c", objective=quadratic, max_trial=2),
         "adnn report of a comparison": command("report", "--study-name", "c", *to_file),
         "adnn report of a recheck": command("report", "--study-name", "s/recheck", *to_file),
         "adnn report of models": command("report", "--study-name", "models", *to_file),

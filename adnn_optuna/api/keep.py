@@ -214,8 +214,8 @@ class _Version:
     ) -> Sequence[Evaluation]:
         """Return the runs to make next: all runs of the baseline, or one run of a candidate."""
         if record["compared"] is None:
-            first_number, _ = next(iter(made), (self.number, 0))
-            if first_number != self.number:  # Another worker's version became the baseline.
+            now = self.progress(self.study.get_trials(deepcopy=False))
+            if not now.is_baseline:  # Another worker's version became the baseline.
                 return []
             return [(self.number, run) for run in range(self.settings["n0"])]
         values: list[float] = []
@@ -300,12 +300,12 @@ class _Run:
     catch: Caught
 
     def __call__(self, candidate: int, run: int) -> Outcome:
-        """Run the version and return the outcome. The first run also stores the record."""
+        """Run the version and return the outcome, which also stores the record."""
         del candidate
         value = math.nan
         with contextlib.suppress(TrialPruned), catching(self.catch, f"Run {run}"):
             value = as_value(self.function(self.seeds[run]))
-        attrs = {CANDIDATE: self.record} if run == 0 else {}
+        attrs = {CANDIDATE: self.record}
         if math.isfinite(value):
             return Outcome("complete", value, system_attrs=attrs)
         return Outcome("pruned", system_attrs=attrs)

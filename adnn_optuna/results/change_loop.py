@@ -33,6 +33,7 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.sentences import MAKE_THE_REST, reused_note, value_of_run
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
+from adnn_optuna.samplers._trials import is_done
 from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
@@ -142,7 +143,7 @@ class ChangeLoop(Printed):
         maximize: Whether higher values are better.
         settings: The arguments ``level``, ``n0``, ``max_runs`` and ``failed`` of
             :func:`~adnn_optuna.keep`.
-        candidates: The baseline and all candidates, in the order of their first runs.
+        candidates: The baseline and all candidates, in the order in which they first ended a run.
         label: The name of the candidate that was judged.
         n_stored: The number of the candidate's runs that were stored before the call.
     """
@@ -301,7 +302,10 @@ class ChangeLoop(Printed):
             return "More than half of its runs failed."
         standard = Standard(*map(candidate.compared.get, Standard._fields))
         needed = self._gain_unit.gain(float(needed_gain(standard, self.n_runs)))
-        return f"After {in_number(self.n_runs, 'run')}, the gain had to exceed {needed}."
+        runs = in_number(self.n_runs, "run")
+        if len(candidate.succeeded) < len(candidate.values):
+            runs = f"{runs}, with failed runs counted as the worst"
+        return f"After {runs}, the gain had to exceed {needed}."
 
     @property
     def _n_kept_in_words(self) -> str:
@@ -350,7 +354,10 @@ class ChangeLoop(Printed):
         notes = [reused_note("run", self.n_stored, self.n_runs)]
         n_failed = self.candidate.n_failed
         if n_failed and not self._lacks_values:
-            fate = "Each counts as the worst run of the candidate and of the best before it."
+            fate = (
+                "The verdict counts each as the worst run of the candidate and of the best before "
+                "it. Gains and means are of the other runs."
+            )
             if self.settings["failed"] is not None:
                 fate = f"Each counts as {self.settings['failed']:g}."
             notes.append(Caution(f"{n_failed} of {self.n_runs} runs failed. {fate}"))
@@ -464,8 +471,11 @@ def change_loop(
     A candidate's first run stores the numbers with which the candidate is compared, so a verdict
     never changes later.
     """
+    # The baseline is the first version that ended a run, so no later end changes it.
+    ended: list[Any] = [trial for trial in trials if is_done(trial)]
+    ended.sort(key=lambda trial: trial.datetime_complete)
     trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
-    for (number, run), trial in evaluation_trials(trials, RUN_NAMES).items():
+    for (number, run), trial in evaluation_trials(ended, RUN_NAMES).items():
         trials_by_number.setdefault(number, {})[run] = trial
     if not trials_by_number:
         return None
@@ -539,9 +549,9 @@ def _runs_of(
     number: int, trials_by_run: Mapping[int, FrozenTrial]
 ) -> tuple[int, StoredCandidate, tuple[float, ...]]:
     """Return a candidate's number, its stored record, and its values before a missing run."""
-    record: StoredCandidate = {"label": str(number), "note": "", "compared": None}
-    if 0 in trials_by_run:
-        record = trials_by_run[0].system_attrs.get(CANDIDATE, record)
+    first_trial = next(iter(trials_by_run.values()))
+    unknown: StoredCandidate = {"label": str(number), "note": "", "compared": None}
+    record = first_trial.system_attrs.get(CANDIDATE, unknown)
     return number, record, tuple(_values(trials_by_run))
 
 

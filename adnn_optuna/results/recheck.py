@@ -699,7 +699,7 @@ class Recheck(Printed):
         best = self._best_in_words
         low = excess.estimate.low
         size = excess.unit.size(excess.estimate.value)
-        side = "too good" if excess.estimate.value > 0 else "too bad"
+        side = "too good" if excess.estimate.value > 0 else "too pessimistic"
         title = f"The best value is {size} {side}"
         if low > 0 and numbers.is_of_best:
             sentence = f"The study's best value, {best}, is overstated."
@@ -800,6 +800,8 @@ class Recheck(Printed):
         notes = list[str]()
         confirmed = numbers.confirmed
         n = len(confirmed.values)
+        if len(numbers.trials) == 1:
+            notes.append("The study has one trial, so its value is one run, not the best of many.")
         if self.trial is not None and n:
             n_choosing = numbers.settings["choose"]
             sentence = f"Values are means of {confirmed.in_words(n)}, which selected nothing."

@@ -262,6 +262,20 @@ def test_two_versions_that_begin_a_loop_at_once_have_one_baseline() -> None:
     assert "not judged yet" not in verdicts
 
 
+def test_the_baseline_stays_if_a_slower_version_began_before_it(storage: InMemoryStorage) -> None:
+    versions = Versions(storage)
+
+    def is_overtaken(seed: int) -> float:
+        if "fast" not in versions.runs:
+            faster = threading.Thread(target=versions.keep, args=("fast",))
+            faster.start()
+            faster.join()
+        return normal(seed)
+
+    assert versions.keep("slow", f=is_overtaken).verdict != "baseline"
+    assert versions.keep("fast").verdict == "baseline"
+
+
 def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     versions: Versions,
 ) -> None:
@@ -277,8 +291,8 @@ def test_candidates_at_the_same_time_are_compared_with_the_same_version(
     assert (outer.verdict, outer.candidate.against) == ("kept", "first")
     again = versions.keep("inner", 5)
     assert again.candidate.against == "first"
-    # The best version so far is the version that began later.
-    assert again.best.label == "inner"
+    # The best version so far is the version whose first run ended later.
+    assert again.best.label == "outer"
 
 
 def test_a_stored_loop_is_read_back(versions: Versions) -> None:

@@ -387,7 +387,7 @@ def test_the_figure_names_both_trials_and_marks_the_overstatement() -> None:
     ("values", "title"),
     [
         ([0.9, 0.94, 0.91], "Luck is not shown: -0.005 (95% CI -0.056 to +0.047)"),
-        ([0.95, 0.951, 0.952], "The best value is 0.0387 too low"),
+        ([0.95, 0.951, 0.952], "The best value is 0.0387 too pessimistic"),
         ([0.9, math.nan, 0.91], "No CI: 1 of 3 new seeds failed"),
         ([0.9, 0.9, 0.9], "All 3 new seeds give the same value"),
     ],
@@ -397,9 +397,9 @@ def test_the_title_of_the_figure_states_the_finding(values: list[float], title: 
     assert figure.title == title
 
 
-def test_a_loss_that_is_lower_on_new_seeds_was_too_high_in_the_study() -> None:
+def test_a_loss_that_is_lower_on_new_seeds_was_too_pessimistic_in_the_study() -> None:
     [figure] = compared(TestGain.GAINS, None, maximize=False).document().figures()
-    assert figure.title == "The best value is 0.0610 too high"
+    assert figure.title == "The best value is 0.0610 too pessimistic"
     assert figure.guide.endswith("Lower is better.")
 
 
