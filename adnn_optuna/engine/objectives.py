@@ -228,7 +228,7 @@ class ObjectiveStudy(optuna.Study):
     Samplers stop a study only while a trial is told. At other times, its objective stops it.
     """
 
-    is_stopped_by_objective = False
+    is_stopped_by_objective: bool = False
 
     def ask(self, *_: Any, **__: Any) -> optuna.Trial:
         """Raise an error, because the search would wait for this trial."""
