@@ -85,6 +85,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = OBJECTIVE.training
     adnn.compare_models(models, OBJECTIVE.dataset, training=training, seeds=[0], storage=url)
     adnn.measure_variance(square, n=5, storage=url)
+    adnn.keep(square, candidate="first", storage=url)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
@@ -175,12 +176,14 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         "adnn report of a recheck": command("report", "--study-name", "s/recheck", *to_file),
         "adnn report of models": command("report", "--study-name", "models", *to_file),
         "adnn report of a variance": command("report", "--study-name", "variance", *to_file),
+        "adnn report of a loop": command("report", "--study-name", "loop", *to_file),
     }
 
 
 def reads(reader: str, study: str) -> bool:
     """Return whether a reader reads the attributes of a study."""
-    kinds = {"comparison": "c", "compare": "c", "models": "models", "variance": "variance"}
+    kinds = {"comparison": "c", "compare": "c"}
+    kinds |= {kind: kind for kind in ("models", "variance", "loop")}
     return study.startswith(kinds.get(reader.rsplit(maxsplit=1)[-1], "s"))
 
 
