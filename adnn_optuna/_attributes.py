@@ -44,8 +44,7 @@ CODE = "adnn:code"  # The fingerprints of the evaluated functions, and the Pytho
 PLANNED = "adnn:planned"
 RESAMPLED = "adnn:resampled"  # The sizes of a split, if a function's seeds redraw splits.
 FAILED = "adnn:failed"  # The value of a function's failed runs, from the last call.
-# A limit's name, "exhausted", "stopped" or "interrupted".
-STOP_REASON = "adnn:stop_reason"
+STOP_REASON = "adnn:stop_reason"  # A limit's name, "exhausted", "stopped" or "interrupted".
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # The trial's sampler, index and owner: `Proposal`.
@@ -431,7 +430,7 @@ class LoopSettings(TypedDict):
 
 
 class Compared(TypedDict):
-    """The numbers with which a loop's candidate is compared, stored by its first run.
+    """The numbers with which a loop's candidate is compared, stored by its runs.
 
     ``candidate`` is the number of the best version at that time. ``mean``, ``worst`` and ``n`` are
     of the best version's runs. Higher values are better. ``sd`` is the standard deviation of a

@@ -55,15 +55,6 @@ def last_limits(study: optuna.Study) -> LimitValues:
     return checked_limits(**limits)
 
 
-def _was_exhausted(study: optuna.Study) -> bool:
-    """Return whether the sampler stopped the study, because it would only repeat trials."""
-    sampler = study.sampler
-    reason = study.user_attrs.get(STOP_REASON)
-    # The grid may have more points than in an earlier run.
-    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
-    return reason == "exhausted" and not has_more
-
-
 class Loop:
     """Runs an opened study until it reaches a limit or ``stop`` is set.
 
@@ -122,7 +113,7 @@ class Loop:
 
         If the user interrupts the run, running trials end with the state FAIL.
         """
-        self._study._stop_flag = _was_exhausted(self._study) or self._was_stopped()
+        self._study._stop_flag = self._has_ended()
         self._study.is_stopped_by_objective = False
         # This read ends trials that this thread asked for earlier and did not tell. After the run
         # has begun, they would look like its own trials.
@@ -150,11 +141,18 @@ class Loop:
             raise
         return n_done
 
-    def _was_stopped(self) -> bool:
-        """Return whether the objective stopped an earlier run with the same limits."""
-        if self._study.user_attrs.get(STOP_REASON) != "stopped":
-            return False
-        return last_limits(self._study) == self._limit_values
+    def _has_ended(self) -> bool:
+        """Return whether an earlier run ended so that this run must not begin trials.
+
+        Its sampler would only repeat trials, or the objective stopped a run with the same limits.
+        """
+        reason = self._study.user_attrs.get(STOP_REASON)
+        if reason == "stopped":
+            return last_limits(self._study) == self._limit_values
+        sampler = self._study.sampler
+        # The grid may have more points than in an earlier run.
+        has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(self._study)
+        return reason == "exhausted" and not has_more
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
         """Read, decide and act. If the study has ended, return the reason."""

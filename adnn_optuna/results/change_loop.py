@@ -33,7 +33,6 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed, number_fields
 from adnn_optuna.results.sentences import MAKE_THE_REST, reused_note, value_of_run
 from adnn_optuna.samplers._evaluations import evaluation_trials, value_of
-from adnn_optuna.samplers._trials import is_done
 from adnn_optuna.stats.intervals import t_quantile
 from adnn_optuna.stats.keeping import FEWEST_RUNS, Standard, judged, needed_gain, pooled, threshold
 from adnn_optuna.stats.spread import unit_of_values
@@ -471,11 +470,11 @@ def change_loop(
     A candidate's first run stores the numbers with which the candidate is compared, so a verdict
     never changes later.
     """
+    trial_of_run: Mapping[Any, Any] = evaluation_trials(trials, RUN_NAMES)
     # The baseline is the first version that ended a run, so no later end changes it.
-    ended: list[Any] = [trial for trial in trials if is_done(trial)]
-    ended.sort(key=lambda trial: trial.datetime_complete)
+    by_end = sorted(trial_of_run.items(), key=lambda item: item[1].datetime_complete)
     trials_by_number: dict[int, dict[int, FrozenTrial]] = {}
-    for (number, run), trial in evaluation_trials(ended, RUN_NAMES).items():
+    for (number, run), trial in by_end:
         trials_by_number.setdefault(number, {})[run] = trial
     if not trials_by_number:
         return None
