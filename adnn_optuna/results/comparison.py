@@ -597,9 +597,9 @@ class Comparison(Printed):
         means = {self.numbers.reference_name: 0.0} | {row.arm: row.mean for row in rows}
         highest = max(means.values())
         leaders = [label for label, of_arm in means.items() if of_arm == highest]
-        if len(leaders) == len(means):
-            return "; all means are equal"
         of_samplers = " of the samplers" if self.numbers.controls else ""
+        if len(leaders) == len(means):
+            return f"; all means{of_samplers} are equal"
         return f"; best mean{of_samplers}: {named(leaders)}"
 
     def _about_first_gap(self) -> str:

@@ -158,6 +158,15 @@ class TestControls:
         )
         assert both.numbers.strongest_control == max(means, key=means.__getitem__)
 
+    def test_have_means_of_their_own_if_all_samplers_have_the_same_mean(self) -> None:
+        comparison = store_comparison(
+            {"greedy": [0.0] * 3, "random_restart": [0.0] * 3, "learning_rate": [0.01] * 3}
+        )
+        for record in comparison.results["learning_rate"]:
+            changed(record, "adnn:search", sampler="learning_rate")
+        conclusion = read_again(comparison).document().conclusion
+        assert "; all means of the samplers are equal" in conclusion
+
     def test_one_that_is_better_is_named_before_the_strongest(self) -> None:
         better = self.with_control(0.2)
         flat = self.with_control(0.0).results["learning_rate"]
