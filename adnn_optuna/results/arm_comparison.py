@@ -23,6 +23,7 @@ from adnn_optuna.results.difference_words import (
     differences_frame,
     differences_table,
     first_gap,
+    gains_axis,
     interval_figure,
     level_of,
     named,
@@ -510,9 +511,6 @@ class ArmComparison(Printed):
         if numbers.n_values:
             claims = self._claims(short_labels(numbers.arms).__getitem__)
             [finding] = with_assumption(claims[:1] or [finding], rows)
-        difference_of_score = f"difference in {score}"
-        if not numbers.maximize:
-            difference_of_score = f"{difference_of_score}, positive is better"
         values = values_figure(
             "values",
             score,
@@ -524,7 +522,7 @@ class ArmComparison(Printed):
         differences = interval_figure(
             "differences",
             finding,
-            unit.heading(difference_of_score, is_gain=True),
+            gains_axis(f"difference in {score}", unit, maximize=numbers.maximize),
             [difference(pair(row), row.estimate, unit, row.verdict or "") for row in rows],
             margin=numbers.design.margin or 0.0,
             level=self._level,

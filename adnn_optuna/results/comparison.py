@@ -51,6 +51,7 @@ from adnn_optuna.results.difference_words import (
     differences_frame,
     differences_table,
     first_gap,
+    gains_axis,
     interval_figure,
     level_of,
     named,
@@ -825,12 +826,11 @@ class Comparison(Printed):
         [title] = with_assumption([title], [*self._decided, *better])
         short = short_labels(self.results)
         over_reference = f"{numbers.score_name} over {numbers.reference_name}"
-        if numbers.any_record.is_minimized:
-            over_reference = f"{over_reference}, positive is better"
+        maximize = not numbers.any_record.is_minimized
         return interval_figure(
             "gains",
             title,
-            numbers.unit.heading(over_reference, is_gain=True),
+            gains_axis(over_reference, numbers.unit, maximize=maximize),
             [
                 difference(short[row.arm], row.estimate, numbers.unit, row.verdict or "")
                 for row in rows

@@ -190,6 +190,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
+def gains_axis(text: str, unit: Unit, *, maximize: bool) -> str:
+    """Return the heading of an axis of gains, which says what is better for minimized values."""
+    if not maximize:
+        text = f"{text}, positive is better"
+    return unit.heading(text, is_gain=True)
+
+
 def difference_notes(
     rows: Sequence[PairedDifference],
     unit: Unit,
